@@ -1,0 +1,157 @@
+"""One exception per cause. Each says what happened, whether it may have taken effect, what next.
+
+ChargepinError
+├── NotFound            no such charger in range
+├── WeakSignal          found, but too faint to connect (rssi_dbm)
+├── Busy                another phone holds the link
+├── LinkLost            the connection broke off
+├── UpdateNeeded        the charger's software or this app is too old
+├── PasscodeNotSet      the charger is open
+├── PasscodeNeeded      nobody has given this app the passcode
+├── PasscodeWrong       tries_left
+├── Paused              retry_after_s
+├── Exhausted           no more tries for this passcode
+├── BondUnknown         the charger has forgotten this app
+├── ChangedElsewhere    somebody else changed the passcode meanwhile
+├── IdentityMismatch    not the charger it was
+├── RoleTooLow          not allowed for this app's role
+├── ChargerRefused      the charger answered a request with an error (code)
+├── ProtocolError       the other side does not speak the protocol
+├── VaultError          the secrets' store failed
+├── AccountUnreachable  the account service does not answer
+├── AccountRefused      the account service said no (code)
+└── Cancelled           a person said no, or nobody was there to ask
+"""
+
+
+class ChargepinError(Exception):
+    """What went wrong, in a sentence for a person.
+
+    code: stable name for scripts. may_have_happened: the action may have taken effect all the
+    same. retry_after_s: seconds until trying again may help; 0.0 means at once, None that
+    trying again will not help by itself.
+    """
+
+    code: str = "error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        may_have_happened: bool = False,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.may_have_happened = may_have_happened
+        self.retry_after_s = retry_after_s
+
+
+class NotFound(ChargepinError):
+    code = "not_found"
+
+
+class WeakSignal(ChargepinError):
+    code = "weak_signal"
+
+    def __init__(self, message: str, *, rssi_dbm: int) -> None:
+        super().__init__(message, retry_after_s=0.0)
+        self.rssi_dbm = rssi_dbm
+
+
+class Busy(ChargepinError):
+    code = "busy"
+
+
+class LinkLost(ChargepinError):
+    code = "link_lost"
+
+
+class UpdateNeeded(ChargepinError):
+    """side: "charger" or "app"; needed: the oldest version that will do, as text."""
+
+    code = "update_needed"
+
+    def __init__(self, message: str, *, side: str, needed: str) -> None:
+        super().__init__(message)
+        self.side = side
+        self.needed = needed
+
+
+class PasscodeNotSet(ChargepinError):
+    code = "passcode_not_set"
+
+
+class PasscodeNeeded(ChargepinError):
+    code = "passcode_needed"
+
+
+class PasscodeWrong(ChargepinError):
+    code = "passcode_wrong"
+
+    def __init__(
+        self, message: str, *, tries_left: int, retry_after_s: float | None = 0.0
+    ) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.tries_left = tries_left
+
+
+class Paused(ChargepinError):
+    code = "paused"
+
+
+class Exhausted(ChargepinError):
+    code = "exhausted"
+
+
+class BondUnknown(ChargepinError):
+    code = "bond_unknown"
+
+
+class ChangedElsewhere(ChargepinError):
+    code = "changed_elsewhere"
+
+
+class IdentityMismatch(ChargepinError):
+    code = "identity_mismatch"
+
+
+class RoleTooLow(ChargepinError):
+    code = "role_too_low"
+
+
+class ChargerRefused(ChargepinError):
+    """The charger's own error: refusal is its code, a text (ours) or a number (stock)."""
+
+    code = "charger_refused"
+
+    def __init__(self, message: str, *, refusal: str | int) -> None:
+        super().__init__(message)
+        self.refusal = refusal
+
+
+class ProtocolError(ChargepinError):
+    code = "protocol_error"
+
+
+class VaultError(ChargepinError):
+    code = "vault_error"
+
+
+class AccountUnreachable(ChargepinError):
+    code = "account_unreachable"
+
+
+class AccountRefused(ChargepinError):
+    """The account service's own error: refusal is its code."""
+
+    code = "account_refused"
+
+    def __init__(
+        self, message: str, *, refusal: str, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.refusal = refusal
+
+
+class Cancelled(ChargepinError):
+    code = "cancelled"

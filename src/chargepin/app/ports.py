@@ -1,0 +1,156 @@
+"""What the app needs from the outside: a radio, a vault, an account, a person to ask."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+
+from chargepin.core.passcode import Passcode
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A charger seen while scanning.
+
+    address: the adapter's own spelling. name: "WB" + serial. rssi_dbm: signal. services: lower
+    case UUIDs of both advertising packets. connectable: False when another phone holds the link.
+    """
+
+    address: str
+    name: str
+    rssi_dbm: int
+    services: tuple[str, ...] = ()
+    connectable: bool = True
+
+
+class Link(Protocol):
+    """One connection to one charger. Every method raises LinkLost once it is gone."""
+
+    @property
+    def att_mtu(self) -> int:
+        """Bytes, header of 3 included; at least 23."""
+
+    @property
+    def characteristics(self) -> frozenset[str]:
+        """Lower case UUIDs of every characteristic found."""
+
+    @property
+    def closed(self) -> bool: ...
+
+    async def read(self, uuid: str) -> bytes:
+        """Read a characteristic. Raises AttRefused for an ATT error."""
+
+    async def write(self, uuid: str, value: bytes, *, response: bool) -> None:
+        """Write one chunk, at most att_mtu - 3 bytes, in order."""
+
+    async def subscribe(self, uuid: str, callback: Callable[[bytes], None]) -> None:
+        """Call back for each notification, in order, until the link closes."""
+
+    async def pair(self) -> None:
+        """Pair without a passcode (Just Works); the adapter may ask the person."""
+
+    def on_close(self, callback: Callable[[], None]) -> None:
+        """Call back once when the link is gone, at once if it is already."""
+
+    async def close(self) -> None:
+        """Hang up. Does nothing on a link that is gone."""
+
+
+class AttRefused(Exception):
+    """The charger answered a GATT request with an ATT error (Core Vol 3, Part F, 3.4.1.1)."""
+
+    def __init__(self, error: int) -> None:
+        super().__init__(f"ATT error 0x{error:02x}")
+        self.error = error
+
+
+class Radio(Protocol):
+    """A Bluetooth adapter as a central."""
+
+    def scan(self) -> AsyncIterator[Found]:
+        """Yield what is seen, again when it changes, until the iterator is closed."""
+
+    async def connect(self, found: Found, *, timeout_s: float) -> Link:
+        """Connect and discover. Raises NotFound, Busy, WeakSignal or LinkLost."""
+
+    async def close(self) -> None: ...
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """A passcode that may fit: tried only where generation and salt match the charger's."""
+
+    generation: int
+    salt: bytes
+    passcode: str
+    state: str = "active"  # or "pending"
+    profile: int = 1
+    owner_token: bytes | None = None
+
+    def __repr__(self) -> str:
+        return f"Candidate(generation={self.generation}, state={self.state!r})"
+
+    @property
+    def code(self) -> Passcode:
+        return Passcode(self.passcode)
+
+
+class KeptBond(msgspec.Struct, frozen=True):
+    """The secret that this app got from a charger after proof."""
+
+    bond_id: str
+    secret: bytes
+    role: str
+    generation: int
+
+    def __repr__(self) -> str:
+        return f"KeptBond(bond_id={self.bond_id!r}, role={self.role!r})"
+
+
+class Known(msgspec.Struct, frozen=True):
+    """All that a vault keeps of one charger, by its serial.
+
+    identity: pinned Ed25519 public key. candidates: passcodes with their state. witness: the slow
+    hash of the newest, kept per generation and salt. tries: typed and automatic tries without a
+    valid answer, per generation.
+    """
+
+    serial: str
+    identity: bytes | None = None
+    generation: int = 0
+    candidates: tuple[Candidate, ...] = ()
+    bond: KeptBond | None = None
+    witnesses: dict[str, bytes] = msgspec.field(default_factory=dict)
+    tries: dict[str, tuple[int, int]] = msgspec.field(default_factory=dict)
+    app_name: str = ""
+
+    def __repr__(self) -> str:
+        return f"Known(serial={self.serial!r}, generation={self.generation})"
+
+
+class Vault(Protocol):
+    """Where one home keeps its secrets. Raises VaultError; never loses silently."""
+
+    def get(self, serial: str) -> Known | None: ...
+
+    def put(self, known: Known) -> None: ...
+
+    def forget(self, serial: str) -> None: ...
+
+    def serials(self) -> Sequence[str]: ...
+
+    @property
+    def description(self) -> str:
+        """Where it is, for doctor."""
+
+
+class Prompt(Protocol):
+    """A person. Implementations raise Cancelled when nobody can answer."""
+
+    async def confirm(self, question: str, *, default: bool) -> bool: ...
+
+    async def passcode(self, question: str) -> str: ...
+
+    def tell(self, text: str) -> None: ...
+
+    def progress(self, text: str, percent: int) -> None: ...
