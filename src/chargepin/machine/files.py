@@ -1,0 +1,79 @@
+"""Files that only their owner may read, replaced in one step or not at all."""
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+_PRIVATE_DIRECTORY = 0o700
+
+
+def private_directory(path: Path) -> Path:
+    """Make a directory, and those above it that are missing, readable by its owner only.
+
+    A directory that is there already keeps its mode: it may be somebody's own choice, and what
+    is written into it is private file by file. Raises OSError.
+    """
+    missing = []
+    above = path
+    while not above.is_dir():
+        missing.append(above)
+        above = above.parent
+    for directory in reversed(missing):
+        with contextlib.suppress(FileExistsError):
+            directory.mkdir(mode=_PRIVATE_DIRECTORY)
+            directory.chmod(_PRIVATE_DIRECTORY)  # whatever the umask took or left
+    if not path.is_dir():
+        raise NotADirectoryError(f"{path} is not a directory")
+    return path
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Replace a file's content, mode 0600, so that a power cut leaves the old or the new one.
+
+    Raises OSError: nothing was changed, unless the very last step failed (the directory could
+    not be synced), after which the new content is there but may not outlive a power cut.
+    """
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, 0o600)  # a strange umask may have taken the owner's rights
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    _sync_directory(path.parent)
+
+
+def read_private(path: Path) -> bytes:
+    """Read a file. Raises FileNotFoundError when there is none."""
+    return path.read_bytes()
+
+
+def set_aside(path: Path, *belonging: str) -> Path:
+    """Rename a file that cannot be used to NAME.corrupt-1, -2, …; returns its new path.
+
+    belonging: endings of files that go along where they exist, and go first: left behind
+    alone they would be taken for parts of the next file of that name. Nothing is thrown away:
+    somebody may still save what is in it. Raises OSError.
+    """
+    number = 1
+    while (aside := path.with_name(f"{path.name}.corrupt-{number}")).exists():
+        number += 1
+    for suffix in belonging:
+        with contextlib.suppress(FileNotFoundError):
+            path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
+    path.rename(aside)
+    _sync_directory(path.parent)
+    return aside
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
