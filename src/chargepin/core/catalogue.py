@@ -3,7 +3,11 @@
 import re
 import struct
 from dataclasses import dataclass
+from enum import Enum
+from types import MappingProxyType
 from typing import Self
+
+from chargepin.core.gatt import Layout
 
 _PART_MAX = 0xFFFF
 _VERSION = re.compile(r"(0|[1-9][0-9]{0,4})\.(0|[1-9][0-9]{0,4})\.(0|[1-9][0-9]{0,4})")
@@ -55,6 +59,168 @@ PASSCODE_SINCE = Version(6, 7, 17)
 def supports_passcode(version: Version) -> bool:
     """Whether a charger with this software has the passcode. The family never decides."""
     return version >= PASSCODE_SINCE
+
+
+class Evidence(Enum):
+    """How much is known of a family's Bluetooth."""
+
+    SEEN = "seen"
+    SIMULATED_ONLY = "simulated only"
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One line of chargers and what its simulation needs.
+
+    key: as `--model` takes it. project_codes: what the charger's own version reply names; the first
+    one is the simulator's. layout: the radio module of the simulator; real ones vary within a
+    family. max_current_a: per phase. pause_value: what the stock `w_cha` wants besides 1 (start).
+    why: what the evidence rests on, or why there is none.
+    """
+
+    key: str
+    display_name: str
+    project_codes: tuple[str, ...]
+    layout: Layout
+    max_current_a: int
+    phases: int
+    pause_value: int
+    evidence: Evidence
+    why: str
+
+    @property
+    def project_code(self) -> str:
+        """The code that the simulator answers with."""
+        return self.project_codes[0]
+
+
+_ALL_FAMILIES = (
+    Family(
+        key="pulsar-max",
+        display_name="Pulsar MAX",
+        project_codes=("prj15-pulsar-max",),
+        layout=Layout.UBLOX,
+        max_current_a=32,
+        phases=3,
+        pause_value=2,
+        evidence=Evidence.SEEN,
+        why="captures and running clients for 6.11.16 (u-blox) and 6.11.26 (BGX)",
+    ),
+    Family(
+        key="pulsar-pro",
+        display_name="Pulsar Pro",
+        project_codes=("prj20-pulsar-max-pro",),
+        layout=Layout.UBLOX,
+        max_current_a=32,
+        phases=3,
+        pause_value=2,
+        evidence=Evidence.SEEN,
+        why="scan dumps and logs for 6.13.3 and 6.13.6",
+    ),
+    Family(
+        key="pulsar-plus",
+        display_name="Pulsar Plus",
+        project_codes=(
+            "prj08-pulsar-plus",
+            "prj08-pulsar-plus-pm3",
+            "prj14-pulsar-plus-usa",
+            "prj21-pulsar-plus-e",
+        ),
+        layout=Layout.BGX,
+        max_current_a=32,
+        phases=1,
+        pause_value=0,
+        evidence=Evidence.SEEN,
+        why="captures and running clients from 6.1.12 to 6.11.27, with both modules",
+    ),
+    Family(
+        key="pulsar-plus-socket",
+        display_name="Pulsar Plus Socket",
+        project_codes=("sim-pulsar-plus-socket",),
+        layout=Layout.BGX,
+        max_current_a=32,
+        phases=3,
+        pause_value=0,
+        evidence=Evidence.SIMULATED_ONLY,
+        why="no public capture; taken to be a Pulsar Plus with a socket",
+    ),
+    Family(
+        key="commander-2",
+        display_name="Commander 2",
+        project_codes=("sim-commander-2",),
+        layout=Layout.UBLOX,
+        max_current_a=32,
+        phases=3,
+        pause_value=0,
+        evidence=Evidence.SIMULATED_ONLY,
+        why="no public capture; the radio module is a guess",
+    ),
+    Family(
+        key="commander-2s",
+        display_name="Commander 2S",
+        project_codes=("sim-commander-2s",),
+        layout=Layout.UBLOX,
+        max_current_a=32,
+        phases=3,
+        pause_value=0,
+        evidence=Evidence.SIMULATED_ONLY,
+        why="no public capture; the radio module is a guess",
+    ),
+    Family(
+        key="copper-sb",
+        display_name="Copper SB",
+        project_codes=("prj10-copper-business-pm3",),
+        layout=Layout.UBLOX,
+        max_current_a=32,
+        phases=3,
+        pause_value=0,
+        evidence=Evidence.SEEN,
+        why="a scan dump and logs for 6.7.38; older units have BGX",
+    ),
+    Family(
+        key="em4-single",
+        display_name="eM4 Single",
+        project_codes=("sim-em4-single",),
+        layout=Layout.UBLOX,
+        max_current_a=32,
+        phases=3,
+        pause_value=0,
+        evidence=Evidence.SIMULATED_ONLY,
+        why="no evidence that it speaks this protocol at all",
+    ),
+    Family(
+        key="em4-twin",
+        display_name="eM4 Twin",
+        project_codes=("sim-em4-twin",),
+        layout=Layout.UBLOX,
+        max_current_a=32,
+        phases=3,
+        pause_value=0,
+        evidence=Evidence.SIMULATED_ONLY,
+        why="no evidence that it speaks this protocol at all; one socket is simulated",
+    ),
+)
+
+FAMILIES = MappingProxyType({family.key: family for family in _ALL_FAMILIES})
+"""The nine families that the maker's article names, by key."""
+
+
+def family_of(key: str) -> Family:
+    """Look a family up by its key. Raises ValueError that lists the keys."""
+    if key not in FAMILIES:
+        raise ValueError(f"no charger family of that name; there are {', '.join(FAMILIES)}")
+    return FAMILIES[key]
+
+
+def family_of_project(code: str) -> Family | None:
+    """Find the family of a charger's own project code; None for one that is not known.
+
+    Only whole codes count: "prj20-pulsar-max-pro" contains "pulsar-max" and is none.
+    """
+    for family in _ALL_FAMILIES:
+        if code in family.project_codes:
+            return family
+    return None
 
 
 def serial_of(text: str) -> str:
