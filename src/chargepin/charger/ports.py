@@ -1,0 +1,168 @@
+"""What the charger's rules need from the outside; adapters implement it."""
+
+from collections.abc import Callable, Iterator, Sequence
+from enum import IntEnum, StrEnum
+from typing import Protocol
+
+import msgspec
+
+from chargepin.core.catalogue import Version
+from chargepin.core.release import Manifest, SignedManifest
+
+
+class ChargeStatus(IntEnum):
+    """What the charger is doing, as the stock `st` numbers it."""
+
+    READY = 0
+    CHARGING = 1
+    WAITING_FOR_CAR = 2
+    WAITING_FOR_SCHEDULE = 3
+    PAUSED = 4
+    SCHEDULE_ENDED = 5
+    LOCKED = 6
+    ERROR = 7
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """One look at the power side.
+
+    Per phase, unused phases 0: volts, deciamperes (tenths of an ampere), watts. meter_wh: all
+    energy ever delivered. session_*: since the car was plugged in, None and 0 without a car;
+    session_s counts charging time only. available_current_a: the most that may be set.
+    """
+
+    status: ChargeStatus
+    locked: bool
+    volts: tuple[int, int, int]
+    deciamperes: tuple[int, int, int]
+    watts: tuple[int, int, int]
+    meter_wh: int
+    max_current_a: int
+    available_current_a: int
+    auto_lock_s: int
+    session_start_unix_s: int | None = None
+    session_s: int = 0
+    session_wh: int = 0
+
+
+class ChargeSession(msgspec.Struct, frozen=True):
+    """A finished session: from plugging in to unplugging. charging_s: time with current."""
+
+    session_id: int
+    start_unix_s: int
+    charging_s: int
+    energy_wh: int
+
+
+class OpenSession(msgspec.Struct, frozen=True):
+    """The session of the car that is plugged in. demand_wh: what the car still wanted at first."""
+
+    start_unix_s: int
+    meter_start_wh: float
+    demand_wh: float
+    charging_s: float = 0.0
+
+
+class HardwareState(msgspec.Struct, frozen=True):
+    """What the power side must not forget when the power goes.
+
+    The fields are what SimulatedHardware needs; real hardware keeps its own and may ignore them.
+    """
+
+    locked: bool = False
+    paused: bool = False
+    max_current_a: int | None = None
+    auto_lock_s: int = 0
+    meter_wh: float = 0.0
+    next_session_id: int = 1
+    current: OpenSession | None = None
+    sessions: tuple[ChargeSession, ...] = ()
+
+
+class NotPossible(Exception):
+    """The hardware can't do that now; the text says why, for a person."""
+
+
+class Hardware(Protocol):
+    """The power side of a charger: contactor, meter, lock, button. now_s is running time."""
+
+    def reading(self, now_s: float) -> Reading:
+        """One look at everything."""
+
+    def sessions(self) -> Sequence[ChargeSession]:
+        """Finished sessions, oldest first; only the newest are kept."""
+
+    def start(self, now_s: float) -> None:
+        """Charge, or go on charging. Raises NotPossible."""
+
+    def pause(self, now_s: float) -> None:
+        """Stop charging until started again. Does nothing when paused. Raises NotPossible."""
+
+    def set_locked(self, now_s: float, *, locked: bool) -> None:
+        """Lock, which interrupts a charge, or unlock, which lets it go on."""
+
+    def set_max_current(self, now_s: float, amperes: int) -> None:
+        """Limit the current per phase, 6..available_current_a. Raises ValueError."""
+
+    def set_auto_lock(self, now_s: float, seconds: int) -> None:
+        """Lock by itself that long after the car has gone; 0 never. Raises ValueError."""
+
+    def state(self, now_s: float) -> HardwareState:
+        """What must survive a restart, as of now."""
+
+    def on_button(self, callback: Callable[[bool], None]) -> None:
+        """Call back with True when the button goes down, with False when it comes up."""
+
+
+class Images(Protocol):
+    """Where charger software comes from. Raises OSError when it cannot be reached."""
+
+    def releases(self) -> Sequence[SignedManifest]:
+        """Everything on offer, in no particular order and not yet verified."""
+
+    def open(self, manifest: Manifest) -> Iterator[bytes]:
+        """The image, in pieces of any size, not yet verified."""
+
+
+class UpdateState(StrEnum):
+    """Where a software update is."""
+
+    IDLE = "idle"
+    DOWNLOADING = "downloading"
+    VERIFYING = "verifying"
+    INSTALLED = "installed"
+    FAILED = "failed"
+
+
+class UpdateProgress(msgspec.Struct, frozen=True):
+    """How far an update has come: percent 0..100; error is for a person, when it failed."""
+
+    state: UpdateState = UpdateState.IDLE
+    percent: int = 0
+    error: str | None = None
+
+
+class Updates(Protocol):
+    """Software updates of this charger."""
+
+    @property
+    def installed(self) -> Version:
+        """What runs, or will run after the restart that an update asks for."""
+
+    @property
+    def progress(self) -> UpdateProgress:
+        """Where the update is, or how the last one ended."""
+
+    def newest(self) -> Version | None:
+        """The newest verified release for this family, if newer than installed."""
+
+    def offers(self, version: Version) -> bool:
+        """Whether there is a verified release of that version for this family."""
+
+    async def run(
+        self, version: Version | None, on_progress: Callable[[UpdateProgress], None]
+    ) -> UpdateProgress:
+        """Install a version, None the newest; the charger restarts afterwards to run it.
+
+        Never raises for what can go wrong: the last progress says so, and the old software stays.
+        """
