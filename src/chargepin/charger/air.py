@@ -1,0 +1,133 @@
+"""The port between the charger's use cases and its Bluetooth: what is told, what is ordered.
+
+Callbacks from the adapter are plain functions: they check rights or append to the inbox, and
+never wait, so that writes keep their order.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol, TypeAlias
+
+from chargepin.core.gatt import Layout
+
+
+class Door(Enum):
+    """The two services of a charger."""
+
+    STOCK = "stock"
+    OWN = "own"
+
+
+class AttError(Enum):
+    """The ATT errors a charger answers with (Core Vol 3, Part F, 3.4.1.1)."""
+
+    INSUFFICIENT_AUTHENTICATION = 0x05
+    INSUFFICIENT_AUTHORIZATION = 0x08
+    INSUFFICIENT_ENCRYPTION = 0x0F
+
+
+class Pairing(Enum):
+    """What happens to a pairing request on a link."""
+
+    JUST_WORKS = "just works"  # LE Secure Connections, bonding; the charger is open
+    REFUSED = "refused"  # Pairing Failed, 0x05 (pairing not supported)
+
+
+@dataclass(frozen=True, slots=True)
+class Secured:
+    """How far a link is secured at this moment, by the key it is encrypted with."""
+
+    encrypted: bool
+    authenticated: bool
+
+
+class LinkEnd(Enum):
+    """Why a link is over, for the log."""
+
+    HUNG_UP = "hung up"
+    LOST = "lost"
+    DROPPED = "dropped"
+
+
+@dataclass(frozen=True, slots=True)
+class LinkOpened:
+    """nonce: 8 bytes, drawn for this connection; the hint shows it."""
+
+    link: int
+    address: str
+    nonce: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LinkClosed:
+    link: int
+    end: LinkEnd
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    link: int
+    door: Door
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class BluetoothBonded:
+    """A Just Works pairing completed and its keys were kept."""
+
+    link: int
+
+
+AirEvent: TypeAlias = LinkOpened | LinkClosed | Written | BluetoothBonded
+
+
+@dataclass(frozen=True, slots=True)
+class Appearance:
+    """What the charger shows on the air; passcode: whether the passcode service is there."""
+
+    name: str
+    layout: Layout
+    passcode: bool
+    software: str
+
+
+class Rules(Protocol):
+    """Asked by the adapter in the middle of a GATT or SMP procedure; answers at once."""
+
+    def stock(self, link: int, secured: Secured) -> AttError | None:
+        """May this link read, write or subscribe the stock service now?"""
+
+    def hint(self, nonce: bytes) -> bytes:
+        """The value of the passcode service's hint characteristic."""
+
+    def pairing(self, link: int) -> Pairing: ...
+
+    def bond_counts(self) -> bool:
+        """Whether an unauthenticated Bluetooth bond may encrypt a link (open charger only)."""
+
+
+class Air(Protocol):
+    """Orders to the adapter. None of them raises for a link that is gone."""
+
+    async def start(
+        self, appearance: Appearance, rules: Rules, tell: Callable[[AirEvent], None]
+    ) -> None:
+        """Set up services, and advertise. Raises ControllerError."""
+
+    async def stop(self) -> None:
+        """Hang up on everybody and fall silent."""
+
+    def send(self, link: int, door: Door, message: bytes) -> None:
+        """Queue bytes for notification, cut for the link's MTU; dropped if not subscribed."""
+
+    def drop(self, link: int, *, flush: bool) -> None:
+        """Hang up, after what is queued has gone out (at most 1 s) if flush."""
+
+    def advertise(self, *, wanted: bool) -> None: ...
+
+    def forget_bonds(self) -> None:
+        """Delete every Bluetooth bond."""
+
+    @property
+    def links(self) -> Sequence[int]: ...

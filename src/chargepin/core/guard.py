@@ -1,0 +1,303 @@
+"""The charger's state machine: who may do what, and what is written before anybody is told.
+
+`step` takes one event and gives the next state, effects to carry out in order, and entries for
+the security log. Whatever changed in the durable part must be stored, with the entries, before
+the first effect; there is no effect for storing, so no transition can forget it. If storing
+fails, the new state is thrown away and `storage_failed` says whom to tell.
+
+The guard computes no cryptography: it is told whether a proof held.
+"""
+
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Final, assert_never
+
+from chargepin.core import bonds, commands, lockout
+from chargepin.core.bonds import Role
+from chargepin.core.catalogue import Version
+from chargepin.core.durable import Durable, Mode
+from chargepin.core.guard_changes import commanded, reset
+from chargepin.core.guard_state import (
+    Answer,
+    ButtonHeld,
+    ButtonPressed,
+    Commanded,
+    Drop,
+    Effect,
+    Entry,
+    Event,
+    Grant,
+    Guard,
+    HelloReceived,
+    Link,
+    LinkClosed,
+    LinkOpened,
+    Phase,
+    ProofChecked,
+    Refuse,
+    Respond,
+    SendParams,
+    ShareReceived,
+    SoftwareChanged,
+    Step,
+    Ticked,
+    with_link,
+)
+from chargepin.core.identity import Credential, Flag, RefusalCode, State
+from chargepin.core.lockout import Refused
+
+RESET_WITHIN_S = 120.0
+KEEP_RUNNING_S = 600.0
+COUNT_FOR_S = 3600.0
+
+# Every change of a link's phase that exists. An event that would need another one is a breach of
+# the protocol and ends the link. The diagram in docs/design.md is drawn from this table.
+TRANSITIONS: Final = MappingProxyType(
+    {
+        (Phase.LOCKED, HelloReceived): frozenset({Phase.LOCKED, Phase.GREETED}),
+        (Phase.GREETED, HelloReceived): frozenset({Phase.LOCKED, Phase.GREETED}),
+        (Phase.PROVING, HelloReceived): frozenset({Phase.LOCKED, Phase.GREETED}),
+        (Phase.GREETED, ShareReceived): frozenset({Phase.LOCKED, Phase.PROVING}),
+        (Phase.PROVING, ProofChecked): frozenset({Phase.LOCKED, Phase.GRANTED}),
+        (Phase.GRANTED, Commanded): frozenset({Phase.GRANTED}),
+    }
+)
+
+
+def powered_up(durable: Durable, software: Version, oldest_app: Version) -> Step:
+    """Begin after a start: running time goes on where it was last stored."""
+    now_s = durable.running_s
+    durable = replace(durable, lockout=durable.lockout.restarted(now_s), starts=durable.starts + 1)
+    guard = Guard(durable, now_s, software, oldest_app, counted_s=now_s)
+    entries = [Entry("started", {"software": str(software)})]
+    if guard.downgraded:
+        entries.append(Entry("downgraded", {"software": str(software)}))
+    return Step(guard, (), tuple(entries))
+
+
+def step(guard: Guard, event: Event, now_s: float) -> Step:
+    """Take one event at now_s (running seconds)."""
+    after = _take(guard, event, now_s)
+    if after.guard.durable is guard.durable:
+        return after
+    durable = replace(after.guard.durable, running_s=now_s)
+    for bond_id, unix_s in after.guard.seen.items():
+        durable = replace(durable, bonds=bonds.seen(durable.bonds, bond_id, unix_s))
+    stored = replace(after.guard, durable=durable, seen=MappingProxyType({}))
+    return replace(after, guard=stored)
+
+
+def storage_failed(event: Event) -> tuple[Effect, ...]:
+    """What to do instead of a step whose result could not be stored: tell the one who asked."""
+    match event:
+        case ShareReceived(link) | ProofChecked(link):
+            return (Refuse(link, RefusalCode.STORAGE_FAILED),)
+        case Commanded(link):
+            return (Answer(link, commands.STORAGE_FAILED),)
+        case _:
+            return ()
+
+
+def _take(guard: Guard, event: Event, now_s: float) -> Step:
+    match event:
+        case LinkOpened(link):
+            return Step(with_link(guard, link, Link(opened_s=now_s)))
+        case LinkClosed(link):
+            return Step(with_link(guard, link, None))
+        case HelloReceived() | ShareReceived() | ProofChecked() | Commanded():
+            return _take_from_link(guard, event, now_s)
+        case ButtonPressed():
+            return _pressed(guard, now_s)
+        case ButtonHeld():
+            return _held(guard, now_s)
+        case SoftwareChanged(software, oldest_app):
+            return Step(replace(guard, software=software, oldest_app=oldest_app))
+        case Ticked():
+            return _ticked(guard, now_s)
+        case _:
+            assert_never(event)
+
+
+def _take_from_link(
+    guard: Guard, event: HelloReceived | ShareReceived | ProofChecked | Commanded, now_s: float
+) -> Step:
+    link = guard.links.get(event.link)
+    if link is None:  # it closed while the event waited
+        return Step(guard)
+    allowed = TRANSITIONS.get((link.phase, type(event)))
+    if allowed is None:
+        return _breach(guard, event.link, f"{type(event).__name__} while {link.phase.value}")
+    match event:
+        case HelloReceived():
+            after = _greeted(guard, link, event, now_s)
+        case ShareReceived():
+            after = _share(guard, link, event, now_s)
+        case ProofChecked():
+            after = _checked(guard, link, event)
+        case Commanded():
+            after = commanded(guard, link, event, now_s)
+    moved = after.guard.links.get(event.link)
+    assert moved is None or moved.phase in allowed  # noqa: S101 - the table is the authority
+    return after
+
+
+# ---- the handshake ----------------------------------------------------------------------------
+
+
+def _greeted(guard: Guard, link: Link, event: HelloReceived, now_s: float) -> Step:
+    durable = guard.durable
+    link = replace(
+        link,
+        phase=Phase.LOCKED,
+        credential=event.credential,
+        generation=durable.generation,
+        bond=event.bond,
+        charged_s=None,
+    )
+    code = _refusal_of_hello(guard, event)
+    if code is not None:
+        return _refused(guard, link, event.link, code)
+    refusal = durable.lockout.refusal(now_s) if durable.mode is Mode.PROTECTED else None
+    effect = SendParams(
+        event.link,
+        State.OPEN if durable.mode is Mode.OPEN else State.PROTECTED,
+        flags_of(guard, now_s) | (Flag.BOND_KNOWN if event.bond else Flag(0)),
+        refusal.retry_after_s if refusal else 0.0,
+        durable.lockout.tries_left(now_s) if durable.mode is Mode.PROTECTED else 0,
+    )
+    return Step(with_link(guard, event.link, replace(link, phase=Phase.GREETED)), (effect,))
+
+
+def flags_of(guard: Guard, now_s: float) -> Flag:
+    """What PARAMS tells about the charger as a whole."""
+    flags = Flag(0)
+    if guard.durable.mode is Mode.PROTECTED:
+        refusal = guard.durable.lockout.refusal(now_s)
+        if refusal is not None:
+            flags |= Flag.PAUSED if refusal.reason is Refused.PAUSED else Flag.EXHAUSTED
+    if guard.downgraded:
+        flags |= Flag.DOWNGRADED
+    if guard.durable.mode is Mode.OPEN and not guard.first_set_allowed(now_s):
+        flags |= Flag.PRESENCE_NEEDED
+    if guard.update_available:
+        flags |= Flag.UPDATE_AVAILABLE
+    return flags
+
+
+def _refusal_of_hello(guard: Guard, event: HelloReceived) -> RefusalCode | None:
+    if not event.known:
+        return RefusalCode.UNSUPPORTED
+    if event.app < guard.oldest_app:
+        return RefusalCode.APP_TOO_OLD
+    if guard.durable.mode is Mode.SEALED:
+        return RefusalCode.STORAGE_FAILED
+    if event.credential is Credential.BOND and event.bond is None:
+        return RefusalCode.BOND_UNKNOWN
+    return None
+
+
+def _share(guard: Guard, link: Link, event: ShareReceived, now_s: float) -> Step:
+    durable = guard.durable
+    code = _refusal_of_share(guard, link)
+    if code is not None:
+        return _refused(guard, link, event.link, code)
+    if link.credential is not Credential.PASSCODE:
+        verifier = link.bond.verifier if link.bond and link.credential is Credential.BOND else None
+        moved = replace(link, phase=Phase.PROVING)
+        return Step(with_link(guard, event.link, moved), (Respond(event.link, verifier),))
+    refusal = durable.lockout.refusal(now_s)
+    if refusal is not None:
+        exhausted = refusal.reason is Refused.EXHAUSTED
+        code = RefusalCode.EXHAUSTED if exhausted else RefusalCode.PAUSED
+        return _refused(guard, link, event.link, code, refusal.retry_after_s)
+    charged = durable.lockout.charge(now_s)
+    guard = replace(guard, durable=replace(durable, lockout=charged))
+    moved = replace(link, phase=Phase.PROVING, charged_s=now_s)
+    credential = durable.credential
+    assert credential is not None  # noqa: S101 - Mode.PROTECTED has one
+    entries = [Entry("attempt", {"charged": charged.charged, "generation": durable.generation})]
+    if charged.charged == lockout.WARN_AT:
+        entries.append(Entry("attempts_warning", {"charged": charged.charged}))
+    effects = (Respond(event.link, credential.verifier),)
+    return Step(with_link(guard, event.link, moved), effects, tuple(entries))
+
+
+def _refusal_of_share(guard: Guard, link: Link) -> RefusalCode | None:
+    if link.generation != guard.durable.generation:
+        return RefusalCode.CHANGED
+    protected = guard.durable.mode is Mode.PROTECTED
+    if link.credential is Credential.OPEN and protected:
+        return RefusalCode.PASSCODE_NEEDED
+    if link.credential is Credential.PASSCODE and not protected:
+        return RefusalCode.NOT_SET
+    if link.credential is Credential.BOND:
+        known = link.bond and bonds.by_id(guard.durable.bonds, link.bond.bond_id)
+        return None if known else RefusalCode.BOND_UNKNOWN
+    return None
+
+
+def _refused(
+    guard: Guard, link: Link, number: int, code: RefusalCode, retry_after_s: float = 0.0
+) -> Step:
+    name = f"refused_{code.name.lower()}"
+    counted = {**guard.counted, name: guard.counted.get(name, 0) + 1}
+    guard = replace(guard, counted=MappingProxyType(counted))
+    effects = (Refuse(number, code, retry_after_s),)
+    return Step(with_link(guard, number, replace(link, phase=Phase.LOCKED)), effects)
+
+
+def _checked(guard: Guard, link: Link, event: ProofChecked) -> Step:
+    durable = guard.durable
+    if not event.held:
+        refused = _refused(guard, link, event.link, RefusalCode.WRONG)
+        entry = Entry("passcode_wrong", {"generation": durable.generation})
+        return refused if link.charged_s is None else replace(refused, entries=(entry,))
+    code = _refusal_of_share(guard, link)
+    if code is not None:
+        return _refused(guard, link, event.link, code)
+    role = Role.USER
+    if link.credential is Credential.OPEN:
+        role = Role.OWNER
+    elif link.credential is Credential.BOND and link.bond is not None:
+        role = link.bond.role
+        seen = MappingProxyType({**guard.seen, link.bond.bond_id: event.unix_s})
+        guard = replace(guard, seen=seen)
+    entries: tuple[Entry, ...] = ()
+    if link.charged_s is not None:
+        durable = replace(durable, lockout=durable.lockout.give_back(link.charged_s))
+        entries = (Entry("passcode_entered", {"generation": durable.generation}),)
+    moved = replace(link, phase=Phase.GRANTED, role=role, charged_s=None)
+    guard = with_link(replace(guard, durable=durable), event.link, moved)
+    bond_id = link.bond.bond_id if link.credential is Credential.BOND and link.bond else None
+    return Step(guard, (Grant(event.link, role, bond_id),), entries)
+
+
+# ---- the button, time, breaches ---------------------------------------------------------------
+
+
+def _pressed(guard: Guard, now_s: float) -> Step:
+    durable = replace(guard.durable, lockout=guard.durable.lockout.pressed(now_s))
+    guard = replace(guard, durable=durable, pressed_s=now_s)
+    return Step(guard, (), (Entry("button_pressed"),))
+
+
+def _held(guard: Guard, now_s: float) -> Step:
+    if now_s >= guard.started_s + RESET_WITHIN_S:
+        entry = Entry("reset_refused", {"why": "more than two minutes after power-up"})
+        return Step(guard, (), (entry,))
+    return reset(guard, ())
+
+
+def _ticked(guard: Guard, now_s: float) -> Step:
+    entries: tuple[Entry, ...] = ()
+    if guard.counted and now_s >= guard.counted_s + COUNT_FOR_S:
+        entries = (Entry("strangers", dict(guard.counted)),)
+        guard = replace(guard, counted=MappingProxyType({}), counted_s=now_s)
+    durable = guard.durable
+    if now_s >= durable.running_s + KEEP_RUNNING_S and durable.lockout.timing(now_s):
+        guard = replace(guard, durable=replace(durable))  # a new object: it is stored anew
+    return Step(guard, (), entries)
+
+
+def _breach(guard: Guard, number: int, what: str) -> Step:
+    return Step(guard, (Drop(number, f"breach of the protocol: {what}"),))
