@@ -110,19 +110,22 @@ class KeptBond(msgspec.Struct, frozen=True):
 class Known(msgspec.Struct, frozen=True):
     """All that a vault keeps of one charger, by its serial.
 
-    identity: pinned Ed25519 public key. candidates: passcodes with their state. witness: the slow
-    hash of the newest, kept per generation and salt. tries: typed and automatic tries without a
-    valid answer, per generation.
+    identity: pinned Ed25519 public key. incarnation, generation: the highest seen. protected:
+    whether a passcode was seen set. candidates: passcodes with their state. witnesses: slow hashes
+    (w0 || w1) by "generation:salt". tries: automatic and typed tries without a valid answer, by
+    generation. undelivered: a receipt and its signature (hex) that the account has yet to get.
     """
 
     serial: str
     identity: bytes | None = None
+    incarnation: int = 0
     generation: int = 0
+    protected: bool = False
     candidates: tuple[Candidate, ...] = ()
     bond: KeptBond | None = None
     witnesses: dict[str, bytes] = msgspec.field(default_factory=dict)
     tries: dict[str, tuple[int, int]] = msgspec.field(default_factory=dict)
-    app_name: str = ""
+    undelivered: tuple[str, str] | None = None
 
     def __repr__(self) -> str:
         return f"Known(serial={self.serial!r}, generation={self.generation})"
@@ -144,12 +147,29 @@ class Vault(Protocol):
         """Where it is, for doctor."""
 
 
+class Accounts(Protocol):
+    """The account service, for one signed-in person. charger_id: the identity in hex.
+
+    Every method raises AccountUnreachable, AccountRefused or UpdateNeeded.
+    """
+
+    async def passcodes(self, charger_id: str) -> Sequence[Candidate]:
+        """What this person may know of the charger's passcodes; empty without access."""
+
+    async def assign(self, charger_id: str, expected_generation: int) -> Candidate | None:
+        """Have the next passcode drawn, pending; None if the account has no such charger."""
+
+    async def deliver(self, charger_id: str, receipt: str, signature: str) -> None:
+        """Hand over the charger's receipt, which makes the pending passcode active."""
+
+
 class Prompt(Protocol):
     """A person. Implementations raise Cancelled when nobody can answer."""
 
     async def confirm(self, question: str, *, default: bool) -> bool: ...
 
-    async def passcode(self, question: str) -> str: ...
+    async def passcode(self, question: str, *, held: Passcode | None = None) -> str:
+        """Ask for a passcode, without echo; held: one that a single keystroke may show."""
 
     def tell(self, text: str) -> None: ...
 

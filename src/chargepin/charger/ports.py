@@ -1,12 +1,18 @@
 """What the charger's rules need from the outside; adapters implement it."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Protocol
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from chargepin.core import log
 from chargepin.core.catalogue import Version
+from chargepin.core.durable import Durable
+from chargepin.core.guard_state import Entry
+from chargepin.core.log import Head
 from chargepin.core.release import Manifest, SignedManifest
 
 
@@ -166,3 +172,46 @@ class Updates(Protocol):
 
         Never raises for what can go wrong: the last progress says so, and the old software stays.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What a charger is. random: bytes from the system's generator."""
+
+    key: Ed25519PrivateKey
+    identity: bytes
+    serial: str
+    random: Callable[[int], bytes]
+
+    def __repr__(self) -> str:
+        return f"Unit({self.serial!r})"
+
+
+class StoreFailed(Exception):
+    """The state could not be stored or read: full disk, lost medium. Nothing of it took effect."""
+
+
+class Store(Protocol):
+    """What survives power loss. Every method blocks and may be called from any thread."""
+
+    def load(self) -> Durable | None:
+        """What was stored last; None for a new charger. Raises StoreFailed."""
+
+    def commit(self, durable: Durable, entries: Sequence[Entry], unix_s: int) -> None:
+        """Store the state and chain the entries to the log, in one durable transaction.
+
+        Raises StoreFailed.
+        """
+
+    @property
+    def head(self) -> Head:
+        """Of the security log, as of the last commit."""
+
+    def entries(self, after: int, limit: int) -> Sequence[log.Entry]:
+        """Log entries with a higher sequence, oldest first. Raises StoreFailed."""
+
+    def put(self, name: str, value: bytes) -> None:
+        """Keep something of the power side, outside the guard's state. Raises StoreFailed."""
+
+    def get(self, name: str) -> bytes | None:
+        """What was put. Raises StoreFailed."""

@@ -1,0 +1,310 @@
+"""The passcode methods: what a session asks in its records, beside the stock ones.
+
+A read is answered here; a change becomes a command for the guard, with the answer to give once it
+is stored.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Annotated, TypeAlias, TypeVar
+
+import msgspec
+
+from chargepin.charger.ports import Store, Unit, Updates
+from chargepin.core import bonds, commands, handshake, identity
+from chargepin.core.bapi import Request
+from chargepin.core.bonds import Bond, Role
+from chargepin.core.commands import Denial
+from chargepin.core.durable import ClaimKept, PasscodeCredential, Policy
+from chargepin.core.guard_state import Guard, Link
+
+LOG_PAGE_BYTES = 3000  # with the reply's frame and seal it stays under a message's 4096
+BONDS_PAGE = 20
+
+T = TypeVar("T")
+
+_Salt = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
+_Hash = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+_Verifier = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{194}$")]
+_BondId = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16}$")]
+
+
+class SetParameters(msgspec.Struct, frozen=True):
+    """verifier: w0 || L in hex. generation: the one to set, one more than the charger's."""
+
+    generation: int
+    verifier: _Verifier
+    salt: _Salt
+    profile: int
+    owner_token_hash: _Hash | None = None
+
+
+class RotateParameters(SetParameters, frozen=True):
+    """keep: ids of the bonds that live on; None keeps them all, a revocation names them."""
+
+    keep: list[_BondId] | None = None
+
+
+class BondParameters(msgspec.Struct, frozen=True):
+    name: str
+    owner_token: _Hash | None = None
+    role: str | None = None
+
+
+class ForgetParameters(msgspec.Struct, frozen=True):
+    id: _BondId
+
+
+class PageParameters(msgspec.Struct, frozen=True):
+    after: int = 0
+
+
+class ClaimParameters(msgspec.Struct, frozen=True):
+    account: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    root_key: _Hash
+    nonce: _Hash
+
+
+class VersionParameters(msgspec.Struct, frozen=True):
+    version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Put the command to the guard; answer gives the reply's value once it is stored."""
+
+    command: commands.Command
+    answer: Callable[[Guard], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Reply with this at once."""
+
+    value: object
+
+
+@dataclass(frozen=True, slots=True)
+class StartUpdate:
+    """Begin installing a version (None: the newest), and reply."""
+
+    version: str | None
+
+
+Outcome: TypeAlias = Ask | Tell | StartUpdate
+
+
+class Denied(Exception):
+    """The request is not carried out."""
+
+    def __init__(self, denial: Denial) -> None:
+        super().__init__(denial.message)
+        self.denial = denial
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: the link's state, the guard's, and the wall clock (0 where it is not known)."""
+
+    link: Link
+    guard: Guard
+    unix_s: int
+
+
+class OwnMethods:
+    """The passcode methods of one charger."""
+
+    def __init__(self, unit: Unit, store: Store, updates: Updates) -> None:
+        self._unit = unit
+        self._store = store
+        self._updates = updates
+        self._methods: Mapping[str, Callable[[object, Caller], Outcome]] = MappingProxyType(
+            {
+                "passcode.set": self._set,
+                "passcode.rotate": self._rotate,
+                "passcode.receipt": self._receipt,
+                "bond.create": self._bond,
+                "bonds.list": self._bonds,
+                "bonds.forget": self._forget,
+                "log.read": self._log,
+                "pause.end": lambda _, __: Ask(commands.EndPause(), lambda _: {}),
+                "policy.get": self._policy,
+                "policy.set": self._set_policy,
+                "claim": self._claim,
+                "release": lambda _, __: Ask(commands.Release(), lambda _: {}),
+                "reset": lambda _, __: Ask(commands.Reset(), lambda _: {}),
+                "update.check": self._update_check,
+                "update.start": self._update_start,
+                "update.progress": self._update_progress,
+            }
+        )
+
+    def knows(self, method: str) -> bool:
+        """Whether this is one of ours."""
+        return method in self._methods
+
+    def take(self, request: Request, caller: Caller) -> Outcome:
+        """Decide what a request comes to; its role was checked. Raises Denied."""
+        return self._methods[request.met](request.par, caller)
+
+    # ---- passcode -------------------------------------------------------------------------
+
+    def _set(self, par: object, _: Caller) -> Outcome:
+        wish = _read(par, SetParameters)
+        command = commands.SetPasscode(_credential(wish), wish.generation, _token_hash(wish))
+        return Ask(command, self._signed_receipt)
+
+    def _rotate(self, par: object, _: Caller) -> Outcome:
+        wish = _read(par, RotateParameters)
+        keep = None if wish.keep is None else frozenset(wish.keep)
+        command = commands.SetPasscode(
+            _credential(wish), wish.generation, _token_hash(wish), rotation=True, keep=keep
+        )
+        return Ask(command, self._signed_receipt)
+
+    def _receipt(self, _: object, caller: Caller) -> Outcome:
+        if caller.guard.durable.credential is None:
+            raise Denied(commands.NOT_SET)
+        return Tell(self._signed_receipt(caller.guard))
+
+    def _signed_receipt(self, guard: Guard) -> object:
+        durable = guard.durable
+        assert durable.credential is not None  # noqa: S101 - there is none to confirm otherwise
+        receipt = identity.Receipt(
+            identity=self._unit.identity,
+            incarnation=durable.incarnation,
+            generation=durable.generation,
+            verifier_hash=identity.verifier_hash(
+                durable.credential.verifier, durable.credential.salt, durable.credential.profile
+            ),
+            bonds=len(durable.bonds),
+            log_head=self._store.head.hash,
+        )
+        signature = receipt.sign(self._unit.key)
+        return {"receipt": receipt.encode().hex(), "signature": signature.hex()}
+
+    # ---- bonds ----------------------------------------------------------------------------
+
+    def _bond(self, par: object, caller: Caller) -> Outcome:
+        wish = _read(par, BondParameters)
+        secret = self._unit.random(32)
+        bond_id = self._unit.random(8).hex()
+        witness = handshake.bond_witness(secret, self._unit.identity)
+        bond = Bond(
+            bond_id=bond_id,
+            name=bonds.clean_name(wish.name),
+            role=_role(wish.role) or Role.USER,
+            verifier=handshake.verifier_of(witness),
+            tag_key=handshake.bond_tag_key(secret, self._unit.identity),
+            generation=caller.guard.durable.generation,
+            created_s=caller.unix_s,
+            seen_s=caller.unix_s,
+        )
+        token = wish.owner_token
+        token_hash = hashlib.sha256(bytes.fromhex(token)).digest() if token else None
+
+        def answer(guard: Guard) -> object:
+            kept = bonds.by_id(guard.durable.bonds, bond_id)
+            role = kept.role.word if kept else Role.NONE.word
+            return {"id": bond_id, "secret": secret.hex(), "role": role}
+
+        return Ask(commands.AddBond(bond, token_hash), answer)
+
+    def _bonds(self, par: object, caller: Caller) -> Outcome:
+        page = _read(par or {}, PageParameters)
+        table = caller.guard.durable.bonds
+        shown = table[page.after : page.after + BONDS_PAGE]
+        own = caller.link.bond.bond_id if caller.link.bond else None
+        seen = caller.guard.seen
+        listed = [
+            {
+                "id": bond.bond_id,
+                "name": bond.name,
+                "role": bond.role.word,
+                "created": bond.created_s,
+                "seen": seen.get(bond.bond_id, bond.seen_s),
+                "this": bond.bond_id == own,
+            }
+            for bond in shown
+        ]
+        end = page.after + len(shown)
+        return Tell({"bonds": listed, "next": end if end < len(table) else None})
+
+    def _forget(self, par: object, _: Caller) -> Outcome:
+        wish = _read(par, ForgetParameters)
+        return Ask(commands.ForgetBond(wish.id), lambda _: {})
+
+    # ---- log, policy, claim, update -------------------------------------------------------
+
+    def _log(self, par: object, _: Caller) -> Outcome:
+        page = _read(par or {}, PageParameters)
+        entries, size = [], 0
+        for entry in self._store.entries(page.after, 40):
+            size += len(msgspec.json.encode(entry)) + 1
+            if entries and size > LOG_PAGE_BYTES:
+                break
+            entries.append(entry)
+        return Tell({"entries": entries, "head": self._store.head})
+
+    def _policy(self, _: object, caller: Caller) -> Outcome:
+        return Tell(msgspec.to_builtins(caller.guard.durable.policy))
+
+    def _set_policy(self, par: object, _: Caller) -> Outcome:
+        return Ask(commands.SetPolicy(_read(par, Policy)), lambda _: {})
+
+    def _claim(self, par: object, _: Caller) -> Outcome:
+        wish = _read(par, ClaimParameters)
+        kept = ClaimKept(wish.account, bytes.fromhex(wish.root_key))
+
+        def answer(guard: Guard) -> object:
+            claim = identity.Claim(
+                identity=self._unit.identity,
+                serial=self._unit.serial,
+                incarnation=guard.durable.incarnation,
+                generation=guard.durable.generation,
+                account=wish.account,
+                root_key=kept.root_key,
+                nonce=bytes.fromhex(wish.nonce),
+            )
+            return {"claim": claim.encode().hex(), "signature": claim.sign(self._unit.key).hex()}
+
+        return Ask(commands.TakeClaim(kept), answer)
+
+    def _update_check(self, _: object, __: Caller) -> Outcome:
+        newest = self._updates.newest()
+        installed = str(self._updates.installed)
+        return Tell({"installed": installed, "newest": str(newest) if newest else None})
+
+    def _update_start(self, par: object, _: Caller) -> Outcome:
+        return StartUpdate(_read(par or {}, VersionParameters).version)
+
+    def _update_progress(self, _: object, __: Caller) -> Outcome:
+        return Tell(msgspec.to_builtins(self._updates.progress))
+
+
+def _read(par: object, kind: type[T]) -> T:
+    try:
+        return msgspec.convert(par, kind)
+    except msgspec.ValidationError as error:
+        raise Denied(Denial("bad_parameters", f"The request's parameters are wrong: {error}")) from None
+
+
+def _credential(wish: SetParameters) -> PasscodeCredential:
+    raw = bytes.fromhex(wish.verifier)
+    verifier = handshake.Verifier(raw[:32], raw[32:])
+    try:
+        verifier.check()
+        handshake.check_profile(wish.profile)
+    except handshake.HandshakeError as error:
+        raise Denied(Denial("bad_verifier", f"The verifier cannot be used: {error}")) from None
+    return PasscodeCredential(verifier, bytes.fromhex(wish.salt), wish.profile)
+
+
+def _token_hash(wish: SetParameters) -> bytes | None:
+    return bytes.fromhex(wish.owner_token_hash) if wish.owner_token_hash else None
+
+
+def _role(word: str | None) -> Role | None:
+    return next((role for role in Role if role.word == word), None)

@@ -1,0 +1,135 @@
+"""One link's side of the passcode service: fragments, the handshake's material, records."""
+
+import hmac
+
+import msgspec
+
+from chargepin.charger.ports import Unit
+from chargepin.core import channel, handshake, identity
+from chargepin.core.guard_state import Guard, Refuse, SendParams
+
+SHARE_BYTES = 65
+CONFIRM_BYTES = 32
+
+
+class Session:
+    """What one link needs to answer: its nonce, the HELLO, the proof that is expected, its keys.
+
+    Whether a message may come now is the guard's to say; this only remembers and encodes.
+    """
+
+    def __init__(self, unit: Unit, connection_nonce: bytes) -> None:
+        self.connection_nonce = connection_nonce
+        self.assembler = channel.Assembler()
+        self._unit = unit
+        self._hello = b""
+        self._params = b""
+        self._share_p = b""
+        self._response: handshake.Response | None = None
+        self._sealer: channel.Sealer | None = None
+        self._opener: channel.Opener | None = None
+
+    def hello(self, message: bytes) -> identity.Hello:
+        """Begin anew with this HELLO. Raises IdentityError."""
+        self._hello, self._params, self._share_p, self._response = message, b"", b"", None
+        return identity.Hello.decode(message)
+
+    def params(self, guard: Guard, order: SendParams, hello: identity.Hello) -> bytes:
+        """Make and sign the PARAMS that the order asks for."""
+        credential = guard.durable.credential
+        params = identity.Params(
+            credential=hello.credential,
+            state=order.state,
+            flags=order.flags,
+            identity=self._unit.identity,
+            incarnation=guard.durable.incarnation,
+            generation=guard.durable.generation,
+            profile=credential.profile if credential else 0,
+            salt=credential.salt if credential else bytes(16),
+            retry_after_s=whole_seconds(order.retry_after_s),
+            tries_left=min(order.tries_left, 255),
+            software=guard.software,
+            oldest_app=guard.oldest_app,
+            serial=self._unit.serial,
+            nonce=self._unit.random(16),
+        )
+        self._params = identity.sign_answer(self._unit.key, self._hello, params.encode())
+        return self._params
+
+    def refusal(self, guard: Guard, order: Refuse) -> bytes:
+        """Make and sign a REFUSAL."""
+        refusal = identity.Refusal(
+            code=order.code,
+            identity=self._unit.identity,
+            incarnation=guard.durable.incarnation,
+            generation=guard.durable.generation,
+            retry_after_s=whole_seconds(order.retry_after_s),
+            oldest_app=guard.oldest_app,
+        )
+        return identity.sign_answer(self._unit.key, self._hello, refusal.encode())
+
+    def share(self, message: bytes) -> None:
+        """Remember SHARE_P for `respond`. Raises ChannelError for a wrong length."""
+        self._share_p = _body(message, SHARE_BYTES)
+
+    def respond(self, verifier: handshake.Verifier | None) -> bytes:
+        """Do the charger's half; None is the open charger. Raises HandshakeError."""
+        if verifier is None:
+            verifier = handshake.verifier_of(handshake.open_witness(self._unit.identity))
+        self._response = handshake.respond(
+            verifier,
+            self._unit.identity,
+            handshake.context(self._hello, self._params),
+            self._share_p,
+            self._unit.random(48),
+        )
+        share_v, confirm_v = self._response.share_v, self._response.confirm_v
+        return bytes([identity.MessageType.SHARE_V]) + share_v + confirm_v
+
+    def confirmed(self, message: bytes) -> bool:
+        """Compare CONFIRM_P, in constant time. Raises ChannelError for a wrong length."""
+        confirm_p = _body(message, CONFIRM_BYTES)
+        if self._response is None:
+            return False
+        return hmac.compare_digest(confirm_p, self._response.expected_confirm_p)
+
+    def grant(self) -> None:
+        """From now on records flow."""
+        if self._response is None:
+            return
+        keys = self._response.keys
+        self._opener = channel.Opener(keys.app_to_charger, channel.Direction.APP_TO_CHARGER)
+        self._sealer = channel.Sealer(keys.charger_to_app, channel.Direction.CHARGER_TO_APP)
+        self._response = None
+
+    def open_record(self, message: bytes) -> bytes:
+        """Raises ChannelError; the link must then end."""
+        if self._opener is None:
+            raise channel.ChannelError("a record outside a session")
+        return self._opener.open(message)
+
+    def seal(self, value: object) -> bytes:
+        """Make a record of a JSON value. Raises ChannelError outside a session."""
+        return self.seal_json(msgspec.json.encode(value))
+
+    def seal_json(self, text: bytes) -> bytes:
+        """Make a record of JSON text. Raises ChannelError outside a session or when too long."""
+        if self._sealer is None:
+            raise channel.ChannelError("no session to send a record in")
+        return self._sealer.seal(text)
+
+    @property
+    def granted(self) -> bool:
+        """Whether records flow."""
+        return self._sealer is not None
+
+
+def whole_seconds(seconds: float) -> int:
+    """Round up, so that nobody comes back too early."""
+    return -int(-seconds // 1)
+
+
+def _body(message: bytes, length: int) -> bytes:
+    if len(message) != 1 + length:
+        raise channel.ChannelError("a message of the wrong length")
+    return message[1:]

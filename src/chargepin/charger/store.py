@@ -1,0 +1,211 @@
+"""What a charger keeps through power cuts: one SQLite file, and the identity beside it.
+
+The guard's state and the entries of the security log are stored in one transaction. The identity
+key lives in a file of its own, because no reset and no damaged database may replace it.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from chargepin.charger.ports import StoreFailed
+from chargepin.core import log
+from chargepin.core.durable import Durable, Mode
+from chargepin.core.guard_state import Entry
+from chargepin.machine.database import (
+    DatabaseCorrupt,
+    open_database,
+    set_database_aside,
+    writing,
+)
+from chargepin.machine.files import private_directory, read_private, write_private
+
+ENTRIES_KEPT = 5000
+
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS kept (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS log (sequence INTEGER PRIMARY KEY, entry BLOB NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS bluetooth_bonds (address TEXT PRIMARY KEY, value BLOB NOT NULL)",
+)
+
+
+class IdentityFile(msgspec.Struct, frozen=True):
+    """The identity key's seed, and the highest counters known, for when the database is lost."""
+
+    seed: bytes
+    incarnation: int = 1
+    generation: int = 0
+
+    def __repr__(self) -> str:
+        return "IdentityFile()"
+
+
+class SQLiteStore:
+    """The `Store` port on a file; also keeps Bluetooth bonds.
+
+    set_aside: where a damaged database was put, for telling somebody; the state then begins
+    sealed, with counters that were never used.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        """Open or make the files in a private directory. Raises StoreFailed."""
+        self._directory = directory
+        self._lock = threading.Lock()
+        self.set_aside: Path | None = None
+        path = directory / "charger.sqlite"
+        try:
+            private_directory(directory)
+            self._identity = self._open_identity()
+            try:
+                self._connection = self._open(path)
+            except (DatabaseCorrupt, msgspec.MsgspecError):
+                self.set_aside = set_database_aside(path)
+                self._connection = self._open(path)
+                self._seal()
+        except (OSError, sqlite3.Error) as error:
+            raise StoreFailed(f"cannot use {directory}: {error}") from error
+
+    @property
+    def identity(self) -> Ed25519PrivateKey:
+        """The charger's key, drawn at its first start."""
+        return Ed25519PrivateKey.from_private_bytes(self._identity.seed)
+
+    def load(self) -> Durable | None:
+        value = self.get("durable")
+        return None if value is None else msgspec.json.decode(value, type=Durable)
+
+    def commit(self, durable: Durable, entries: Sequence[Entry], unix_s: int) -> None:
+        chained = []
+        head = self.head
+        for entry in entries:
+            line = log.append(
+                head,
+                unix_s=unix_s,
+                running_s=durable.running_s,
+                event=entry.event,
+                detail=dict(entry.detail),
+            )
+            head = line.head
+            chained.append((line.sequence, msgspec.json.encode(line)))
+        try:
+            with self._lock, writing(self._connection) as connection:
+                self._put(connection, "durable", msgspec.json.encode(durable))
+                connection.executemany("INSERT INTO log VALUES (?, ?)", chained)
+                oldest = head.sequence - ENTRIES_KEPT
+                connection.execute("DELETE FROM log WHERE sequence <= ?", (oldest,))
+        except (OSError, sqlite3.Error) as error:
+            raise StoreFailed(f"the state could not be stored: {error}") from error
+        self._head = head
+        self._keep_counters(durable)
+
+    @property
+    def head(self) -> log.Head:
+        return self._head
+
+    def entries(self, after: int, limit: int) -> Sequence[log.Entry]:
+        rows = self._read(
+            "SELECT entry FROM log WHERE sequence > ? ORDER BY sequence LIMIT ?", (after, limit)
+        )
+        return [msgspec.json.decode(row[0], type=log.Entry) for row in rows]
+
+    def put(self, name: str, value: bytes) -> None:
+        try:
+            with self._lock, writing(self._connection) as connection:
+                self._put(connection, name, value)
+        except (OSError, sqlite3.Error) as error:
+            raise StoreFailed(f"{name} could not be stored: {error}") from error
+
+    def get(self, name: str) -> bytes | None:
+        rows = self._read("SELECT value FROM kept WHERE name = ?", (name,))
+        return bytes(rows[0][0]) if rows else None
+
+    def bluetooth_bonds(self) -> dict[str, bytes]:
+        """Every Bluetooth bond, by the peer's address. Raises StoreFailed."""
+        rows = self._read("SELECT address, value FROM bluetooth_bonds", ())
+        return {str(address): bytes(value) for address, value in rows}
+
+    def put_bluetooth_bond(self, address: str, value: bytes | None) -> None:
+        """Keep a Bluetooth bond, or with None delete it. Raises StoreFailed."""
+        try:
+            with self._lock, writing(self._connection) as connection:
+                connection.execute("DELETE FROM bluetooth_bonds WHERE address = ?", (address,))
+                if value is not None:
+                    connection.execute(
+                        "INSERT INTO bluetooth_bonds VALUES (?, ?)", (address, value)
+                    )
+        except (OSError, sqlite3.Error) as error:
+            raise StoreFailed(f"a Bluetooth bond could not be stored: {error}") from error
+
+    def close(self) -> None:
+        """Close the database."""
+        with self._lock:
+            self._connection.close()
+
+    # ---- opening --------------------------------------------------------------------------
+
+    def _open(self, path: Path) -> sqlite3.Connection:
+        connection = open_database(path)
+        try:
+            with writing(connection):
+                for statement in _SCHEMA:
+                    connection.execute(statement)
+            self._connection = connection
+            self.load()  # a state that cannot be read is as bad as a damaged file
+            newest = self._read("SELECT entry FROM log ORDER BY sequence DESC LIMIT 1", ())
+            decoded = [msgspec.json.decode(row[0], type=log.Entry) for row in newest]
+            self._head = decoded[0].head if decoded else log.EMPTY
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _seal(self) -> None:
+        """The state was lost: nobody is let in until a reset, which goes on with fresh counters."""
+        sealed = Durable(
+            mode=Mode.SEALED,
+            incarnation=self._identity.incarnation + 1,
+            generation=self._identity.generation + 1,
+        )
+        aside = self.set_aside.name if self.set_aside else ""
+        self.commit(sealed, [Entry("state_lost", {"kept_aside_as": aside})], 0)
+
+    def _open_identity(self) -> IdentityFile:
+        path = self._directory / "identity.json"
+        try:
+            return msgspec.json.decode(read_private(path), type=IdentityFile)
+        except FileNotFoundError:
+            seed = Ed25519PrivateKey.generate().private_bytes_raw()
+            identity = IdentityFile(seed)
+            write_private(path, msgspec.json.encode(identity))
+            return identity
+        except msgspec.MsgspecError as error:
+            raise StoreFailed(
+                f"{path} is damaged. It holds the charger's identity, which apps have pinned:"
+                " restore it from a backup, or move it away to begin as another charger."
+            ) from error
+
+    def _keep_counters(self, durable: Durable) -> None:
+        kept = self._identity
+        if (kept.incarnation, kept.generation) == (durable.incarnation, durable.generation):
+            return
+        self._identity = IdentityFile(kept.seed, durable.incarnation, durable.generation)
+        try:
+            path = self._directory / "identity.json"
+            write_private(path, msgspec.json.encode(self._identity))
+        except OSError:
+            # The database is the authority; after its loss one more is added to what is here.
+            self._identity = kept
+
+    def _put(self, connection: sqlite3.Connection, name: str, value: bytes) -> None:
+        connection.execute("INSERT OR REPLACE INTO kept VALUES (?, ?)", (name, value))
+
+    def _read(self, query: str, values: tuple[object, ...]) -> list[tuple[bytes, ...]]:
+        try:
+            with self._lock:
+                return self._connection.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise StoreFailed(f"the state could not be read: {error}") from error
