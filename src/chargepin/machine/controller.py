@@ -1,0 +1,152 @@
+"""Opens a Bluetooth controller, real or on the virtual radio, and notices when it is gone."""
+
+import asyncio
+import errno
+import functools
+import importlib
+import logging
+import socket
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from bumble.transport import open_transport
+from bumble.transport.common import Transport, TransportSpecError
+
+_VIRTUAL = "tcp:"
+_KERNEL = "hci-socket"
+_PATIENCE_S = 1.0
+_PACKETS = (
+    ("bumble.hci", "HCI_Packet"),
+    ("bumble.smp", "SMP_Command"),
+    ("bumble.att", "ATT_PDU"),
+    ("bumble.l2cap", "L2CAP_Control_Frame"),
+)
+_TEXT, _COLOR = "__str__", "color"
+
+
+class ControllerError(OSError):
+    """The controller cannot be used; a sentence for a person says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Controller:
+    """An open controller. lost is done once it is gone, by `close` too.
+
+    name: as it was asked for. transport: Bumble's, source and sink of HCI packets.
+    """
+
+    name: str
+    transport: Transport
+    lost: asyncio.Future[None] = field(compare=False)
+
+    async def close(self) -> None:
+        """Give the controller back."""
+        if self.lost.done():
+            return
+        await self.transport.close()
+        if isinstance(self.transport.source, asyncio.Protocol):
+            # A stream still has to send what was written; what is not taken off is given up.
+            await asyncio.wait([self.lost], timeout=_PATIENCE_S)
+        _resolve(self.lost)
+
+
+async def open_controller(name: str) -> Controller:
+    """Open a controller by its name.
+
+    name: "tcp:HOST:PORT", a virtual radio; or any of Bumble's transports: "usb:0",
+    "hci-socket:0", "serial:/dev/ttyACM0,115200", …
+    Raises ControllerError.
+    """
+    scheme, _, rest = name.partition(":")
+    if scheme == _KERNEL and not hasattr(socket, "AF_BLUETOOTH"):
+        raise ControllerError(
+            f"{name}: this Python was built without Bluetooth sockets; use another build of "
+            "Python, or the adapter as usb:0"
+        )
+    if name.startswith(_VIRTUAL):
+        _check_endpoint(name, rest)
+    try:
+        transport = await open_transport(f"tcp-client:{rest}" if scheme == "tcp" else name)
+    except Exception as error:  # every transport has failures of its own
+        raise ControllerError(f"{name}: {_explain(name, scheme, error)}") from error
+    lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    transport.source.terminated.add_done_callback(functools.partial(_terminated, lost))
+    return Controller(name, transport, lost)
+
+
+def _check_endpoint(name: str, endpoint: str) -> None:
+    host, _, port = endpoint.rpartition(":")
+    if not host or not port.isascii() or not port.isdecimal() or not 0 < int(port) < 1 << 16:
+        raise ControllerError(f"{name} names no radio: tcp:HOST:PORT is needed")
+
+
+def _terminated(lost: asyncio.Future[None], terminated: asyncio.Future[None]) -> None:
+    if not terminated.cancelled():
+        terminated.exception()  # looked at: that the controller is gone is all there is to say
+    _resolve(lost)
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _explain(name: str, scheme: str, error: Exception) -> str:
+    if isinstance(error, TransportSpecError):
+        return "no such kind of controller; tcp:HOST:PORT, usb:0 and hci-socket:0 are some"
+    if isinstance(error, ImportError):
+        return f"this needs the Python package {error.name}, which is not installed"
+    if name.startswith(_VIRTUAL) and isinstance(error, OSError):
+        return f"no radio answers there ({error.strerror or error}); is 'chargepin serve radio' up?"
+    number = error.errno if isinstance(error, OSError) else None
+    if number in (errno.EPERM, errno.EACCES):
+        if scheme == _KERNEL:
+            return "no permission; it takes the capability CAP_NET_ADMIN"
+        return "no permission to open it"
+    if number == errno.EBUSY:
+        if scheme == _KERNEL:
+            return "it is in use; take it from the system first (hciconfig hci0 down)"
+        return "another program is using it"
+    if number in (errno.ENODEV, errno.ENOENT, errno.ENXIO):
+        return "there is no such adapter"
+    return f"it cannot be opened ({str(error) or type(error).__name__})"
+
+
+@functools.cache
+def quiet() -> None:
+    """Spare this process the text that Bumble makes of every packet; programs call it at start.
+
+    Bumble formats each packet for its debug log, in colours, even when nothing is logged: a
+    third to a half of the time of a short exchange. There is no switch for it, so the text of
+    packets is replaced by their type's name, for the whole process. It is left alone where
+    Bumble's debug log is wanted. Bumble's warnings go to whatever logging is set up, but not by
+    themselves to a person's terminal.
+    """
+    log = logging.getLogger("bumble")
+    log.addHandler(logging.NullHandler())
+    if log.isEnabledFor(logging.DEBUG):
+        return
+    importlib.import_module("bumble.device")  # and with it all that speaks of packets
+    for name, base in _PACKETS:
+        for kind in _with_subclasses(getattr(sys.modules[name], base)):
+            if _TEXT in vars(kind):
+                setattr(kind, _TEXT, _type_name)
+    for name, module in list(sys.modules.items()):
+        if name.startswith("bumble.") and hasattr(module, _COLOR):
+            setattr(module, _COLOR, _plain)
+
+
+def _with_subclasses(kind: type) -> Iterator[type]:
+    yield kind
+    subclasses: list[type] = kind.__subclasses__()
+    for subclass in subclasses:
+        yield from _with_subclasses(subclass)
+
+
+def _type_name(packet: object) -> str:
+    return type(packet).__name__
+
+
+def _plain(text: str, *_: object, **__: object) -> str:
+    return text
