@@ -1,6 +1,6 @@
 """What the app needs from the outside: a radio, a vault, an account, a person to ask."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -68,7 +68,7 @@ class AttRefused(Exception):
 class Radio(Protocol):
     """A Bluetooth adapter as a central."""
 
-    def scan(self) -> AsyncIterator[Found]:
+    def scan(self) -> AsyncGenerator[Found, None]:
         """Yield what is seen, again when it changes, until the iterator is closed."""
 
     async def connect(self, found: Found, *, timeout_s: float) -> Link:

@@ -84,7 +84,9 @@ class Session:
             params = Params.decode(answer)
             identity.verify_answer(params.identity, self._hello, answer)
         except identity.IdentityError as error:
-            raise ProtocolError(f"The charger's answer is not signed as it must be: {error}.") from error
+            raise ProtocolError(
+                f"The charger's answer is not signed as it must be: {error}."
+            ) from error
         self._params = answer
         return params
 

@@ -68,9 +68,7 @@ class StockSession:
                         return reply
         except TimeoutError:
             self._replies.clear()
-        raise LinkLost(
-            "The charger does not answer.", may_have_happened=changes, retry_after_s=0.0
-        )
+        raise LinkLost("The charger does not answer.", may_have_happened=changes, retry_after_s=0.0)
 
     def _take(self, chunk: bytes) -> None:
         try:

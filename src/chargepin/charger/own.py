@@ -13,7 +13,7 @@ from typing import Annotated, TypeAlias, TypeVar
 import msgspec
 
 from chargepin.charger.ports import Store, Unit, Updates
-from chargepin.core import bonds, commands, handshake, identity
+from chargepin.core import bonds, commands, handshake, identity, log
 from chargepin.core.bapi import Request
 from chargepin.core.bonds import Bond, Role
 from chargepin.core.commands import Denial
@@ -240,7 +240,8 @@ class OwnMethods:
 
     def _log(self, par: object, _: Caller) -> Outcome:
         page = _read(par or {}, PageParameters)
-        entries, size = [], 0
+        entries: list[log.Entry] = []
+        size = 0
         for entry in self._store.entries(page.after, 40):
             size += len(msgspec.json.encode(entry)) + 1
             if entries and size > LOG_PAGE_BYTES:
@@ -288,7 +289,9 @@ def _read(par: object, kind: type[T]) -> T:
     try:
         return msgspec.convert(par, kind)
     except msgspec.ValidationError as error:
-        raise Denied(Denial("bad_parameters", f"The request's parameters are wrong: {error}")) from None
+        raise Denied(
+            Denial("bad_parameters", f"The request's parameters are wrong: {error}")
+        ) from None
 
 
 def _credential(wish: SetParameters) -> PasscodeCredential:

@@ -340,13 +340,10 @@ class Service:
             await asyncio.to_thread(self._stock.keep, self._store, now_s)
         except StoreFailed as error:
             self._report(f"storage failed: {error}. The last setting holds until a restart.")
-        match action:
-            case Action.REBOOT:
-                self._restart_soon()
-            case Action.UPDATE:
-                return self._begin_update(request.id, self._stock.update_wish)
-            case None:
-                pass
+        if action is Action.REBOOT:
+            self._restart_soon()
+        elif action is Action.UPDATE:
+            return self._begin_update(request.id, self._stock.update_wish)
         return reply
 
     # ---- effects --------------------------------------------------------------------------

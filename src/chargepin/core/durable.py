@@ -75,5 +75,3 @@ class Durable:
     owner_token_hash: bytes | None = None
     running_s: float = 0.0
     starts: int = 0
-
-

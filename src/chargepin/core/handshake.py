@@ -157,14 +157,19 @@ class Verifier(_Hidden):
         return verifier
 
 
+def check_profile(profile: int) -> None:
+    """Raise HandshakeError for a way of hashing passcodes that this program does not know."""
+    if profile != PROFILE:
+        raise HandshakeError("a way of hashing passcodes that this program does not know")
+
+
 def passcode_witness(passcode: Passcode, identity: bytes, salt: bytes, profile: int) -> Witness:
     """Stretch a passcode for one charger and one salt (RFC 9383 section 3.2).
 
-    Takes tens of milliseconds and 19 MiB: keep it off the event loop. Raises HandshakeError for a
-    profile that this program does not know.
+    Takes tens of milliseconds and 19 MiB: keep it off the event loop. Raises HandshakeError for an
+    unknown profile.
     """
-    if profile != PROFILE:
-        raise HandshakeError("the charger asks for a passcode hash this program does not know")
+    check_profile(profile)
     password = b"".join(
         _with_length(part)
         for part in (

@@ -1,0 +1,147 @@
+"""Wiring of the app: a home's settings, its vault, radio and account; and `connect`."""
+
+import os
+import platform
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+
+from chargepin import __version__
+from chargepin.app.client import Charger, enter, find
+from chargepin.app.entering import Surroundings
+from chargepin.app.errors import ChargepinError, VaultError
+from chargepin.app.ports import Accounts, Found, Prompt, Radio, Vault
+from chargepin.app.vault import open_vault
+from chargepin.core import bapi
+from chargepin.core.catalogue import Version
+from chargepin.machine.files import private_directory, read_private, set_aside, write_private
+
+APP_VERSION = Version.parse(__version__)
+
+
+class NoRadio(ChargepinError):
+    """No Bluetooth to work with."""
+
+    code = "no_radio"
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What a home keeps beside its secrets.
+
+    address: the static random address this app connects from. name: how chargers shall list it.
+    """
+
+    address: str
+    name: str
+
+
+def settings_of(home: Path) -> Settings:
+    """Read a home's settings, drawing them at its first use. Raises VaultError."""
+    path = home / "app.json"
+    try:
+        private_directory(home)
+        try:
+            return msgspec.json.decode(read_private(path), type=Settings)
+        except FileNotFoundError:
+            pass
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            set_aside(path)  # it holds nothing that can't be drawn anew
+        drawn = Settings(_static_address(), f"chargepin on {platform.node() or 'this computer'}")
+        write_private(path, msgspec.json.encode(drawn))
+    except OSError as error:
+        raise VaultError(f"The home {home} cannot be used: {error}.") from error
+    return drawn
+
+
+def _static_address() -> str:
+    """Draw a static random address (Core Vol 6, Part B, 1.3.2.1): its two highest bits are 1."""
+    raw = bytearray(secrets.token_bytes(6))
+    raw[0] |= 0xC0
+    return raw.hex(":").upper()
+
+
+async def radio_of(name: str | None, home: Path) -> Radio:
+    """Open the radio that an option names, else CHARGEPIN_RADIO. Raises NoRadio."""
+    chosen = name or os.environ.get("CHARGEPIN_RADIO")
+    if not chosen:
+        raise NoRadio(
+            "No radio was named. Start a virtual one with `chargepin serve radio --listen"
+            " tcp:127.0.0.1:9370` and name it with --radio tcp:127.0.0.1:9370."
+        )
+    from chargepin.app.link_bumble import open_radio  # noqa: PLC0415 - half a second of imports
+    from chargepin.machine.controller import ControllerError  # noqa: PLC0415 - as above
+
+    try:
+        return await open_radio(
+            chosen, address=settings_of(home).address, bonds=home / "bluetooth.json"
+        )
+    except ControllerError as error:
+        raise NoRadio(str(error)) from error
+
+
+@asynccontextmanager
+async def surroundings_of(
+    home: Path,
+    *,
+    default_home: bool = False,
+    radio: str | Radio | None = None,
+    vault: Vault | None = None,
+    account: Accounts | None = None,
+    prompt: Prompt | None = None,
+) -> AsyncIterator[Surroundings]:
+    """Open everything that one home's app works with; closes the radio if it opened it."""
+    vault = vault or open_vault(home, default_home=default_home)
+    opened = radio if radio is not None and not isinstance(radio, str) else None
+    used = opened or await radio_of(radio if isinstance(radio, str) else None, home)
+    try:
+        yield Surroundings(
+            radio=used,
+            vault=vault,
+            app=APP_VERSION,
+            name=settings_of(home).name,
+            random=secrets.token_bytes,
+            account=account,
+            prompt=prompt,
+        )
+    finally:
+        if opened is None:
+            await used.close()
+
+
+@asynccontextmanager
+async def connect(
+    charger: str | Found,
+    *,
+    home: Path | None = None,
+    radio: str | Radio | None = None,
+    vault: Vault | None = None,
+    account: Accounts | None = None,
+    prompt: Prompt | None = None,
+    on_event: Callable[[bapi.Event], None] = lambda _: None,
+) -> AsyncIterator[Charger]:
+    """Connect to a charger and get in; hangs up at the end.
+
+    charger: "WB123456", "123456" or what a scan found. home: where settings and secrets are, by
+    default CHARGEPIN_HOME. Passcodes come from the vault, then the account, then the prompt.
+    Raises one exception per cause; see chargepin.app.errors.
+    """
+    place = home or Path(os.environ.get("CHARGEPIN_HOME", Path.home() / ".local/share/chargepin"))
+    default = home is None and "CHARGEPIN_HOME" not in os.environ
+    async with surroundings_of(
+        place, default_home=default, radio=radio, vault=vault, account=account, prompt=prompt
+    ) as surroundings:
+        found = charger if isinstance(charger, Found) else await find(surroundings, charger)
+        entered = await enter(surroundings, found, secrets.randbelow, on_event)
+        try:
+            yield entered
+        finally:
+            await entered.close()
+
+
+def asking_first(surroundings: Surroundings) -> Surroundings:
+    """As after a passcode was set: even a passcode that is held has to be entered once."""
+    return replace(surroundings, ask_first=True)

@@ -1,0 +1,432 @@
+"""The way in: carries out what core.entry decides, on links, vault, account and person."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from chargepin.app.errors import (
+    AccountRefused,
+    AccountUnreachable,
+    BondUnknown,
+    Cancelled,
+    ChangedElsewhere,
+    ChargepinError,
+    Exhausted,
+    IdentityMismatch,
+    PasscodeNeeded,
+    PasscodeNotSet,
+    PasscodeWrong,
+    Paused,
+    ProtocolError,
+    UpdateNeeded,
+)
+from chargepin.app.ports import (
+    Accounts,
+    Candidate,
+    Found,
+    KeptBond,
+    Known,
+    Link,
+    Prompt,
+    Radio,
+    Vault,
+)
+from chargepin.app.session import Session, WasRefused
+from chargepin.app.stock import StockSession
+from chargepin.core import bapi, entry, gatt, handshake
+from chargepin.core.catalogue import PASSCODE_SINCE, Version
+from chargepin.core.entry import Entry, Facts, Offer, Reason
+from chargepin.core.identity import Credential, Params, State
+from chargepin.core.passcode import PasscodeFormatError, entered
+
+CONNECT_WITHIN_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What an app works with. random: the system's bytes. app: its version. name: how the
+    charger's list of phones shall call it. ask_first: ask for a passcode that is held, too.
+    """
+
+    radio: Radio
+    vault: Vault
+    app: Version
+    name: str
+    random: Callable[[int], bytes]
+    account: Accounts | None = None
+    prompt: Prompt | None = None
+    ask_first: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """A granted session, or the stock service of a charger that has no passcodes.
+
+    params: the charger's own words, None on the stock service. role: of this session.
+    """
+
+    link: Link
+    session: Session | None
+    stock: StockSession | None
+    params: Params | None
+    role: str
+
+
+class WayIn:
+    """One app's attempt to get a session with one charger."""
+
+    def __init__(
+        self,
+        surroundings: Surroundings,
+        found: Found,
+        serial: str,
+        on_event: Callable[[bapi.Event], None],
+    ) -> None:
+        self._with = surroundings
+        self._found = found
+        self._serial = serial
+        self._on_event = on_event
+        self._typed: str | None = None
+        self._supplied: tuple[Candidate, ...] = ()
+        self._params: Params | None = None
+
+    async def enter(self) -> Inside:
+        """Go all the way, or raise the one error that says why not."""
+        known = self._with.vault.get(self._serial) or Known(self._serial)
+        way = Entry(self._facts(known))
+        while True:
+            link = await self._with.radio.connect(self._found, timeout_s=CONNECT_WITHIN_S)
+            try:
+                outcome = await self._on_link(link, way)
+            except BaseException:
+                await link.close()
+                raise
+            if isinstance(outcome, Inside):
+                return outcome
+            await link.close()
+            way = await self._asked(*outcome)
+
+    def _facts(self, known: Known) -> Facts:
+        automatic, typed = known.tries.get(str(known.generation), (0, 0))
+        newest_first = sorted(known.candidates, key=lambda c: -c.generation)
+        return Facts(
+            identity=known.identity,
+            generation=known.generation,
+            incarnation=known.incarnation,
+            protected=known.protected,
+            bonded=known.bond is not None,
+            offers=tuple(Offer(c.generation, c.salt) for c in newest_first),
+            account=self._with.account is not None,
+            person=self._with.prompt is not None,
+            ask_first=self._with.ask_first and known.bond is None,
+            automatic_tries=automatic,
+            typed_tries=typed,
+        )
+
+    # ---- on one link ----------------------------------------------------------------------
+
+    async def _on_link(self, link: Link, way: Entry) -> Inside | tuple[Entry, int]:
+        """Carry out actions until inside, or until a person must be asked (tries left)."""
+        session = Session(link, self._with.app, self._with.random, self._on_event)
+        ours = gatt.PASSCODE_HINT.uuid in link.characteristics
+        hint = await session.begin() if ours else None
+        way, action = entry.step(way, entry.Reached(hint))
+        granted: Mapping[str, object] = {}
+        while True:
+            event: entry.Event
+            match action:
+                case entry.UseStock():
+                    stock = StockSession(link)
+                    await stock.begin()
+                    return Inside(link, None, stock, None, "owner")
+                case entry.SayHello(credential):
+                    event = await self._hello(session, credential)
+                case entry.Fetch():
+                    event = await self._fetch()
+                case entry.Prove(credential, offer):
+                    event, granted = await self._prove(session, credential, offer)
+                case entry.Enter():
+                    return await self._entered(link, session, granted)
+                case entry.Ask(tries_left):
+                    return way, tries_left
+                case entry.End():
+                    raise ended(action, self._found.name)
+                case entry.Reach():
+                    raise ProtocolError("The app lost its way; try again.")
+            way, action = entry.step(way, event)
+
+    async def _hello(self, session: Session, credential: Credential) -> entry.Event:
+        tag_key = None
+        known = self._with.vault.get(self._serial)
+        if credential is Credential.BOND and known and known.bond and known.identity:
+            tag_key = handshake.bond_tag_key(known.bond.secret, known.identity)
+        try:
+            self._params = await session.hello(credential, tag_key)
+        except WasRefused as was:
+            return entry.WasRefused(was.refusal)
+        return entry.Answered(self._params)
+
+    async def _fetch(self) -> entry.Event:
+        assert self._params is not None  # noqa: S101 - only after PARAMS
+        if self._with.account is None:
+            return entry.Supplied(())
+        try:
+            supplied = await self._with.account.passcodes(self._params.identity.hex())
+        except (AccountUnreachable, AccountRefused) as error:
+            if self._with.prompt is not None:
+                self._with.prompt.tell(f"{error} Going on with what this app remembers.")
+            supplied = ()
+        self._supplied = tuple(supplied)
+        return entry.Supplied(tuple(Offer(c.generation, c.salt) for c in supplied))
+
+    async def _prove(
+        self, session: Session, credential: Credential, offer: Offer | None
+    ) -> tuple[entry.Event, Mapping[str, object]]:
+        params = self._params
+        assert params is not None  # noqa: S101 - only after PARAMS
+        known = self._with.vault.get(self._serial) or Known(self._serial)
+        match credential:
+            case Credential.OPEN:
+                witness = handshake.open_witness(params.identity)
+            case Credential.BOND:
+                assert known.bond is not None  # noqa: S101 - its tag was in HELLO
+                witness = handshake.bond_witness(known.bond.secret, params.identity)
+            case Credential.PASSCODE:
+                assert offer is not None  # noqa: S101 - Prove carries one
+                witness = await self._witness(known, params, offer)
+                self._count_try(params.generation, typed=offer.typed)
+        try:
+            return entry.ProofEnded(held=True), await session.prove(witness, params)
+        except handshake.WrongSecret:
+            return entry.ProofEnded(held=False), {}
+        except WasRefused as was:
+            return entry.WasRefused(was.refusal), {}
+
+    async def _witness(self, known: Known, params: Params, offer: Offer) -> handshake.Witness:
+        """The slow hash, from the vault if it is kept, else computed beside the event loop."""
+        if not offer.typed:
+            kept = known.witnesses.get(_witness_name(params))
+            if kept is not None:
+                return handshake.Witness(kept[:32], kept[32:])
+        candidate = self._candidate(known, params, offer)
+        try:
+            return await asyncio.to_thread(
+                handshake.passcode_witness,
+                candidate.code,
+                params.identity,
+                params.salt,
+                params.profile,
+            )
+        except handshake.HandshakeError as error:
+            raise UpdateNeeded(
+                f"The charger wants a way of hashing that this app does not know: {error}.",
+                side="app",
+                needed="a newer one",
+            ) from error
+
+    def _candidate(self, known: Known, params: Params, offer: Offer) -> Candidate:
+        if offer.typed:
+            assert self._typed is not None  # noqa: S101 - Typed was reported
+            return Candidate(params.generation, params.salt, self._typed)
+        held = (*known.candidates, *self._supplied)
+        return next(c for c in held if (c.generation, c.salt) == (offer.generation, offer.salt))
+
+    def _count_try(self, generation: int, *, typed: bool) -> None:
+        """Before anything is sent: a charger that never confirms can't collect many guesses."""
+
+        def counted(known: Known) -> Known:
+            automatic, by_hand = known.tries.get(str(generation), (0, 0))
+            now = (automatic, by_hand + 1) if typed else (automatic + 1, by_hand)
+            return msgspec.structs.replace(known, tries={str(generation): now})
+
+        self._with.vault.update(self._serial, counted)
+
+    # ---- after the proof ------------------------------------------------------------------
+
+    async def _entered(self, link: Link, session: Session, granted: Mapping[str, object]) -> Inside:
+        params = self._params
+        assert params is not None  # noqa: S101 - only after PARAMS
+        role = str(granted.get("role", "user"))
+        if params.state is State.OPEN:
+            return Inside(link, session, None, params, role)
+        if params.credential is Credential.PASSCODE:
+            role = await self._remember(session, params, role)
+        else:
+            self._note_newer(params)
+        return Inside(link, session, None, params, role)
+
+    def _note_newer(self, params: Params) -> None:
+        """A bond outlives a routine rotation; the highest generation seen must not be forgotten."""
+        known = self._with.vault.get(self._serial) or Known(self._serial)
+        if (known.incarnation, known.generation) == (params.incarnation, params.generation):
+            return
+        self._with.vault.update(
+            self._serial,
+            lambda known: msgspec.structs.replace(
+                known, incarnation=params.incarnation, generation=params.generation
+            ),
+        )
+
+    async def _remember(self, session: Session, params: Params, role: str) -> str:
+        """Pin the identity, keep what was proved, and get a bond so that nobody is asked again."""
+        known = self._with.vault.get(self._serial) or Known(self._serial)
+        offer = Offer(params.generation, params.salt, typed=self._typed is not None)
+        proved = self._candidate(known, params, offer)
+        token = next((c.owner_token for c in known.candidates if _same(c, proved)), None)
+        token = token or proved.owner_token
+        proved = msgspec.structs.replace(proved, owner_token=token)
+        witness = await self._witness(known, params, offer)
+
+        def pinned(known: Known) -> Known:
+            others = tuple(c for c in known.candidates if not _same(c, proved))
+            fresh = params.generation >= known.generation
+            return msgspec.structs.replace(
+                known,
+                identity=params.identity,
+                incarnation=params.incarnation,
+                generation=params.generation,
+                protected=True,
+                candidates=(proved, *(c for c in others if c.generation > params.generation)),
+                witnesses={_witness_name(params): witness.w0 + witness.w1},
+                tries={} if fresh else known.tries,
+            )
+
+        self._with.vault.update(self._serial, pinned)
+        try:
+            wish = {"name": self._with.name, "owner_token": token.hex() if token else None}
+            value = await session.request("bond.create", wish)
+            drawn = msgspec.convert(value, _Drawn)
+        except (ChargepinError, msgspec.ValidationError) as error:
+            if self._with.prompt is not None:
+                self._with.prompt.tell(f"The charger could not remember this app: {error}")
+            return role
+        bond = KeptBond(drawn.id, bytes.fromhex(drawn.secret), drawn.role, params.generation)
+        self._with.vault.update(
+            self._serial, lambda known: msgspec.structs.replace(known, bond=bond)
+        )
+        return drawn.role
+
+    # ---- a person -------------------------------------------------------------------------
+
+    async def _asked(self, way: Entry, tries_left: int) -> Entry:
+        """Ask without holding the link; what is no passcode is explained and asked again."""
+        prompt, params = self._with.prompt, self._params
+        assert prompt is not None  # noqa: S101 - Ask is only for a person
+        assert params is not None  # noqa: S101 - Ask comes after PARAMS
+        known = self._with.vault.get(self._serial) or Known(self._serial)
+        held = next((c for c in known.candidates if (c.generation, c.salt) == _names(params)), None)
+        tries = "1 try" if tries_left == 1 else f"{tries_left} tries"
+        question = f"Passcode of {self._found.name} (6 digits, {tries} before a pause): "
+        while True:
+            try:
+                text = await prompt.passcode(question, held=held.code if held else None)
+                self._typed = entered(text).digits
+            except PasscodeFormatError as error:
+                prompt.tell(str(error))
+                continue
+            except Cancelled:
+                _, action = entry.step(way, entry.Declined())
+                assert isinstance(action, entry.End)  # noqa: S101 - nothing else follows
+                raise ended(action, self._found.name) from None
+            offer = Offer(params.generation, params.salt, typed=True)
+            way, _ = entry.step(way, entry.Typed(offer))
+            return way
+
+
+class _Drawn(msgspec.Struct, frozen=True):
+    id: str
+    secret: str
+    role: str
+
+
+def _witness_name(params: Params) -> str:
+    return f"{params.generation}:{params.salt.hex()}"
+
+
+def _names(params: Params) -> tuple[int, bytes]:
+    return params.generation, params.salt
+
+
+def _same(one: Candidate, other: Candidate) -> bool:
+    return (one.generation, one.salt) == (other.generation, other.salt)
+
+
+def ended(end: entry.End, name: str) -> ChargepinError:
+    """The exception for the reason that the way in ended."""
+    match end.reason:
+        case Reason.UPDATE_APP:
+            needed = str(end.needed) if end.needed else "a newer one"
+            text = f"This app is too old for {name}: it needs {needed}. Nothing was changed."
+            return UpdateNeeded(text, side="app", needed=needed)
+        case Reason.UPDATE_CHARGER:
+            text = f"{name} needs software {PASSCODE_SINCE} or newer. Update it first."
+            return UpdateNeeded(text, side="charger", needed=str(PASSCODE_SINCE))
+        case Reason.PASSCODE_WRONG:
+            left = end.tries_left
+            more = f"{left} more before a pause" if left else "the charger now pauses"
+            return PasscodeWrong(
+                f"That is not the passcode of {name}: {more}.",
+                tries_left=left,
+                retry_after_s=0.0 if left else None,
+            )
+        case Reason.PAUSED:
+            return Paused(
+                f"{name} takes no passcode for another {end.retry_after_s} s, after wrong ones."
+                " Phones that it knows still get in, and an owner can end the pause.",
+                retry_after_s=float(end.retry_after_s),
+            )
+        case reason:
+            kind, text = _ENDS[reason]
+            return kind(text.format(name=name))
+
+
+_ENDS: Mapping[Reason, tuple[type[ChargepinError], str]] = {
+    Reason.PASSCODE_NEEDED: (
+        PasscodeNeeded,
+        "{name} is protected. Ask an owner for access, or enter its 6-digit passcode.",
+    ),
+    Reason.PASSCODE_NOT_SET: (PasscodeNotSet, "{name} has no passcode yet."),
+    Reason.EXHAUSTED: (
+        Exhausted,
+        "{name} takes no more tries of this passcode, after too many wrong ones. An owner must"
+        " rotate it; phones that the charger knows still get in.",
+    ),
+    Reason.BOND_UNKNOWN: (BondUnknown, "{name} has forgotten this app. Enter the passcode again."),
+    Reason.CHANGED: (
+        ChangedElsewhere,
+        "The passcode of {name} was changed by somebody else. Ask an owner for the new one.",
+    ),
+    Reason.OTHER_IDENTITY: (
+        IdentityMismatch,
+        "This is not the {name} that this app knows: its identity is another one. Nothing was"
+        " sent. If the charger was replaced, run `chargepin phones forget-charger {name}`.",
+    ),
+    Reason.OLDER_STATE: (
+        IdentityMismatch,
+        "{name} answers with an older state than it had. Nothing was sent. It may have been"
+        " restored from a copy, or somebody imitates it.",
+    ),
+    Reason.NO_LONGER_PROTECTED: (
+        IdentityMismatch,
+        "{name} says that it has no passcode any more. Nothing was sent. If somebody reset it,"
+        " forget it in this app and set it up again.",
+    ),
+    Reason.SERVICE_MISSING: (
+        IdentityMismatch,
+        "{name} no longer offers its passcode service. Nothing was sent. It may be an imitation,"
+        " or run software older than it did.",
+    ),
+    Reason.TOO_MANY_TRIES: (
+        Exhausted,
+        "This app tried {name} too often without a valid answer. Forget the charger in this app"
+        " to begin anew, if you are sure that it is yours.",
+    ),
+    Reason.CHARGER_STORAGE: (
+        ProtocolError,
+        "{name} cannot store or read its state, so it lets nobody in. Nothing was changed. Its"
+        " owner can reset it with the button.",
+    ),
+    Reason.PROTOCOL: (ProtocolError, "{name} does not follow the protocol."),
+}

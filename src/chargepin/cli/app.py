@@ -1,0 +1,126 @@
+"""What app commands share: their home, a person to ask, the account if somebody is signed in."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from chargepin.cli.terminal import NoAnswer, Terminal, home_of, terminal
+
+if TYPE_CHECKING:
+    from chargepin.app.account import AccountClient
+    from chargepin.app.client import Charger
+    from chargepin.app.entering import Surroundings
+    from chargepin.core.passcode import Passcode
+
+SHOW_KEY = "?"
+
+
+class Person:
+    """The `Prompt` port on a terminal."""
+
+    def __init__(self, given: Terminal) -> None:
+        self._terminal = given
+
+    async def confirm(self, question: str, *, default: bool) -> bool:
+        """Ask yes or no; Enter takes the default. Raises Cancelled."""
+        from chargepin.app.errors import Cancelled
+
+        choice = "[Y/n]" if default else "[y/N]"
+        while True:
+            try:
+                answer = await asyncio.to_thread(self._terminal.line, f"{question} {choice} ")
+            except NoAnswer as error:
+                raise Cancelled(f"Not done: {error}.") from error
+            match answer.strip().lower():
+                case "":
+                    return default
+                case "y" | "yes":
+                    return True
+                case "n" | "no":
+                    return False
+                case _:
+                    self._terminal.say("Please answer y or n.")
+
+    async def passcode(self, question: str, *, held: "Passcode | None" = None) -> str:
+        """Ask without echo; SHOW_KEY shows the one that this app holds. Raises Cancelled."""
+        from chargepin.app.errors import Cancelled
+
+        if held is not None:
+            question = f"({SHOW_KEY} shows it) {question}"
+        while True:
+            try:
+                text = await asyncio.to_thread(self._terminal.secret, question)
+            except NoAnswer as error:
+                raise Cancelled(f"Not done: {error}.") from error
+            if held is None or text.strip() != SHOW_KEY:
+                return text
+            self._terminal.say(f"The passcode is {held.digits}.")
+
+    def tell(self, text: str) -> None:
+        """Say something."""
+        self._terminal.warn(text)
+
+    def progress(self, text: str, percent: int) -> None:
+        """Draw a bar."""
+        self._terminal.progress(text, percent)
+
+
+def person() -> Person | None:
+    """Whoever sits at the terminal; None with --no-input."""
+    given = terminal()
+    return None if given.no_input else Person(given)
+
+
+def home() -> Path:
+    """The home of this command."""
+    return home_of(terminal())[0]
+
+
+@asynccontextmanager
+async def signed_in() -> AsyncIterator["AccountClient | None"]:
+    """The account that this home is signed in to, if any."""
+    from chargepin.app.account import open_account
+
+    client = open_account(home())
+    if client is None:
+        yield None
+        return
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+@asynccontextmanager
+async def surroundings() -> AsyncIterator["Surroundings"]:
+    """Radio, vault, account and person of this command."""
+    from chargepin.app.connect import surroundings_of
+
+    place, default_home = home_of(terminal())
+    async with AsyncExitStack() as stack:
+        account = await stack.enter_async_context(signed_in())
+        yield await stack.enter_async_context(
+            surroundings_of(
+                place,
+                default_home=default_home,
+                radio=terminal().radio,
+                account=account,
+                prompt=person(),
+            )
+        )
+
+
+@asynccontextmanager
+async def inside(charger: str) -> AsyncIterator["Charger"]:
+    """A connection to a charger, with everything a person at a terminal expects."""
+    from chargepin.app.client import enter, find
+
+    async with surroundings() as around:
+        entered = await enter(around, await find(around, charger), secrets.randbelow)
+        try:
+            yield entered
+        finally:
+            await entered.close()

@@ -1,0 +1,194 @@
+"""Commands about one charger: scan, connect, status, update, log, pause, reset, call, doctor."""
+
+import asyncio
+import json
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from chargepin.cli.app import inside, surroundings
+from chargepin.cli.options import add, finish
+from chargepin.cli.terminal import terminal
+
+if TYPE_CHECKING:
+    from chargepin.app.client import Charger, Status
+    from chargepin.app.ports import Found
+    from chargepin.core.log import Entry
+
+ChargerName = Annotated[str, typer.Argument(metavar="CHARGER", help="WB123456 or 123456")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Hang the commands of this module into the tree."""
+    for command in (scan, connect, status, update, log, end_pause, reset, call):
+        add(app, command)
+
+
+def scan(
+    seconds: Annotated[float, typer.Option(help="How long to listen.")] = 3.0,
+) -> None:
+    """List the chargers in range."""
+
+    async def scanning() -> "dict[str, Found]":
+        seen: dict[str, Found] = {}
+        async with surroundings() as around, aclosing(around.radio.scan()) as heard:
+            try:
+                async with asyncio.timeout(seconds):
+                    async for found in heard:
+                        seen[found.name] = found
+            except TimeoutError:
+                pass
+        return seen
+
+    seen = sorted(finish(scanning()).values(), key=lambda found: -found.rssi_dbm)
+    from chargepin.core.gatt import PASSCODE_SERVICE
+
+    document = [
+        {
+            "name": found.name,
+            "address": found.address,
+            "rssi_dbm": found.rssi_dbm,
+            "passcode_service": PASSCODE_SERVICE in found.services,
+        }
+        for found in seen
+    ]
+    lines = [f"{found.name}  {found.rssi_dbm} dBm  {found.address}" for found in seen]
+    terminal().result(document, "\n".join(lines) or "No charger in range.")
+
+
+def connect(charger: ChargerName) -> None:
+    """Be the app in a terminal: offers the update and the passcode, then shows live status."""
+    from chargepin.cli.live import live
+
+    finish(live(charger))
+
+
+def status(charger: ChargerName) -> None:
+    """Say what a charger is doing."""
+
+    async def asking() -> "Status":
+        async with inside(charger) as entered:
+            return await entered.status()
+
+    found = finish(asking())
+    import msgspec
+
+    terminal().result(msgspec.to_builtins(found), told(found))
+
+
+def told(found: "Status") -> str:
+    """A status in a line."""
+    lock = "locked" if found.locked else "unlocked"
+    return (
+        f"{found.name}: {found.state}, {found.power_kw:.1f} kW, limit {found.current_a} A,"
+        f" {found.energy_kwh:.2f} kWh, {lock}; software {found.software},"
+        f" {found.passcode}, you are {found.role}"
+    )
+
+
+def update(
+    charger: ChargerName,
+    version: Annotated[str | None, typer.Option("--to", help="A version; else the newest.")] = None,
+) -> None:
+    """Install newer software on a charger."""
+
+    async def updating() -> str | None:
+        from chargepin.core.catalogue import Version
+
+        async with inside(charger) as entered:
+            wanted = Version.parse(version) if version else await entered.update_offered()
+            if wanted is None:
+                return None
+            await install(entered, str(wanted))
+            return str(wanted)
+
+    try:
+        installed = finish(updating())
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    text = f"{installed} is installed; the charger restarts." if installed else "Nothing newer."
+    terminal().result({"installed": installed}, text)
+
+
+async def install(entered: "Charger", version: str) -> None:
+    """Install software, drawing a bar."""
+    from chargepin.core.catalogue import Version
+
+    terminal().progress(f"Installing {version}", 0)
+    async with aclosing(entered.update(Version.parse(version))) as progress:
+        async for percent in progress:
+            terminal().progress(f"Installing {version}", percent)
+
+
+def log(
+    charger: ChargerName,
+    after: Annotated[int, typer.Option(help="Only entries after this number.")] = 0,
+) -> None:
+    """Read the charger's security log and verify its chain. Needs an admin."""
+
+    async def reading() -> "list[Entry]":
+        async with inside(charger) as entered:
+            return await entered.log(after)
+
+    entries = finish(reading())
+    lines = [
+        f"{entry.sequence:>5}  {entry.running_s:>12.1f} s  {entry.event}"
+        f"  {json.dumps(entry.detail)}"
+        for entry in entries
+    ]
+    import msgspec
+
+    document = msgspec.to_builtins(entries)
+    terminal().result(document, "\n".join(lines) or "The log is empty.")
+
+
+def end_pause(charger: ChargerName) -> None:
+    """End the pause after wrong passcodes. Needs an admin."""
+
+    async def ending() -> None:
+        async with inside(charger) as entered:
+            await entered.end_pause()
+
+    finish(ending())
+    terminal().result({"done": True}, "The pause is over.")
+
+
+def reset(charger: ChargerName) -> None:
+    """Erase passcode, bonds, policy and claim of a charger. Needs an owner."""
+
+    async def resetting() -> bool:
+        from chargepin.cli.app import person
+
+        asked = person()
+        async with inside(charger) as entered:
+            if asked is not None and not await asked.confirm(
+                f"Erase the passcode and every phone of {entered.name}?", default=False
+            ):
+                return False
+            await entered.reset()
+            return True
+
+    done = finish(resetting())
+    terminal().result({"done": done}, "Erased; the charger is open." if done else "Not done.")
+    if not done:
+        raise typer.Exit(1)
+
+
+def call(
+    charger: ChargerName,
+    method: Annotated[str, typer.Argument(metavar="METHOD", help="A method's name.")],
+    parameters: Annotated[str | None, typer.Argument(metavar="[JSON]")] = None,
+) -> None:
+    """Call any method of a charger and print its answer."""
+    try:
+        par = json.loads(parameters) if parameters else None
+    except ValueError as error:
+        raise typer.BadParameter(f"the parameters are no JSON: {error}") from error
+
+    async def calling() -> object:
+        async with inside(charger) as entered:
+            return await entered.call(method, par)
+
+    value = finish(calling())
+    terminal().result(value, json.dumps(value, ensure_ascii=False))

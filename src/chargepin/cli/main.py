@@ -1,0 +1,130 @@
+"""The one command: builds the tree of commands, and turns what goes wrong into text and a code."""
+
+import contextvars
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+from typer.main import get_command
+
+from chargepin import __version__
+from chargepin.cli import account, chargers, passcode, phones, serve, story
+from chargepin.cli.options import common
+from chargepin.cli.terminal import NoAnswer, Terminal, terminal, use
+
+NOT_DONE = 1
+USAGE = 2
+MAYBE_DONE = 3
+PASSCODE = 4
+PAUSED = 5
+DISCLAIMER = (
+    "Independent; not made or endorsed by Wallbox. Tested on a virtual radio only, not yet on real"
+    " hardware."
+)
+
+
+# What typer raises for a wrong command line; it keeps the class itself in a private module.
+_WrongUsage: type[Any] = typer.BadParameter.__mro__[2]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        terminal().say(f"chargepin {__version__}. {DISCLAIMER}")
+        raise typer.Exit
+
+
+def top(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_version, help="Say which.")
+    ] = False,
+) -> None:
+    """Bluetooth passcodes for EV chargers."""
+    _ = version  # its callback acts
+
+
+def build() -> typer.Typer:
+    """Make the tree of commands; imports nothing that a command may not need."""
+    app = typer.Typer(
+        name="chargepin",
+        help="Bluetooth passcodes for EV chargers. " + DISCLAIMER,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        add_completion=True,
+    )
+
+    app.callback()(common(top))
+
+    for part in (story, serve, chargers, passcode, phones, account):
+        part.add_to(app)
+    return app
+
+
+def run(arguments: Sequence[str], given: Terminal) -> int:
+    """Run one command line on a terminal; returns the exit code. Never raises."""
+    return contextvars.copy_context().run(_run, list(arguments), given)
+
+
+def _run(arguments: list[str], given: Terminal) -> int:
+    use(given)
+    command = get_command(build())
+    try:
+        outcome = command.main(args=arguments, prog_name="chargepin", standalone_mode=False)
+    except _WrongUsage as error:
+        text = error.format_message()
+        context = getattr(error, "ctx", None)
+        usage = f"{context.get_usage()}\nError: {text}" if context and text[:5] != "Usage" else text
+        given.error({"code": "usage", "message": text}, usage)
+        return USAGE
+    except (KeyboardInterrupt, typer.Abort):
+        given.error(
+            {"code": "interrupted", "message": "Interrupted."},
+            "\nInterrupted. What was asked for and not confirmed was not done.",
+        )
+        return NOT_DONE
+    except NoAnswer as error:
+        text = f"Not done: {error}."
+        given.error({"code": "no_answer", "message": text}, text)
+        return NOT_DONE
+    except BrokenPipeError:
+        return NOT_DONE
+    except Exception as error:
+        return _failed(error, given)
+    return outcome if isinstance(outcome, int) else 0
+
+
+def _failed(error: Exception, given: Terminal) -> int:
+    """Report an error of ours; anything else is a fault of this program and says so."""
+    from chargepin.app import errors  # noqa: PLC0415 - only when something went wrong
+
+    if isinstance(error, errors.ChargepinError):
+        document: dict[str, object] = {"code": error.code, "message": str(error)}
+        if error.retry_after_s is not None:
+            document["retry_after_s"] = error.retry_after_s
+        for name in ("tries_left", "needed", "rssi_dbm", "refusal"):
+            if hasattr(error, name):
+                document[name] = getattr(error, name)
+        if error.may_have_happened:
+            document["may_have_happened"] = True
+        text = str(error)
+        if error.may_have_happened:
+            text += " It may have been done all the same: look with `chargepin status`."
+        given.error(document, text)
+        return _code(error)
+    if isinstance(error, OSError):
+        text = f"Not done: {error}."
+        given.error({"code": "system", "message": text}, text)
+        return NOT_DONE
+    raise error
+
+
+def _code(error: Exception) -> int:
+    from chargepin.app import errors  # noqa: PLC0415 - only when something went wrong
+
+    if isinstance(error, errors.ChargepinError) and error.may_have_happened:
+        return MAYBE_DONE
+    if isinstance(error, errors.PasscodeNeeded | errors.PasscodeWrong | errors.BondUnknown):
+        return PASSCODE
+    if isinstance(error, errors.Paused | errors.Exhausted):
+        return PAUSED
+    return NOT_DONE

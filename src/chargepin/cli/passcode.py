@@ -1,0 +1,114 @@
+"""`chargepin passcode …`: set, enter, show, rotate."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from chargepin.cli.app import inside, signed_in, surroundings
+from chargepin.cli.chargers import ChargerName
+from chargepin.cli.options import finish, group
+from chargepin.cli.terminal import home_of, terminal
+
+if TYPE_CHECKING:
+    from chargepin.app.ports import Candidate
+
+CUT_OFF = (
+    "{name} has hung up on every phone, this one too. To reconnect, the passcode must be entered."
+)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Hang the commands of this module into the tree."""
+    group(app, "passcode", "A charger's Bluetooth passcode.", set_, enter, show, rotate)
+
+
+def set_(
+    charger: ChargerName,
+    passcode: Annotated[str | None, typer.Argument(hidden=True)] = None,
+) -> None:
+    """Have a passcode assigned to a charger."""
+    if passcode is not None:
+        raise typer.BadParameter("a passcode is not chosen: it is assigned for you")
+
+    async def setting() -> "tuple[str, Candidate]":
+        async with inside(charger) as entered:
+            return entered.name, await entered.set_passcode()
+
+    name, active = finish(setting())
+    terminal().result(
+        {"charger": name, "generation": active.generation, "passcode": active.passcode},
+        f"The passcode of {name} is {active.passcode}. {CUT_OFF.format(name=name)}",
+    )
+
+
+def enter(charger: ChargerName) -> None:
+    """Enter a charger's passcode: asked for, or read from standard input."""
+
+    async def entering() -> tuple[str, str]:
+        from dataclasses import replace
+        from secrets import randbelow
+
+        from chargepin.app.client import enter as get_in
+        from chargepin.app.client import find
+
+        async with surroundings() as around:
+            around = replace(around, ask_first=around.prompt is not None)
+            entered = await get_in(around, await find(around, charger), randbelow)
+            try:
+                return entered.name, entered.role
+            finally:
+                await entered.close()
+
+    name, role = finish(entering())
+    terminal().result(
+        {"charger": name, "role": role},
+        f"{name} let this app in as {role}. It will not be asked again.",
+    )
+
+
+def show(charger: ChargerName) -> None:
+    """Show the passcode that this app or its account knows."""
+
+    async def looking() -> "tuple[str, list[Candidate]]":
+        from chargepin.app.vault import open_vault
+        from chargepin.core.catalogue import name_of, serial_of
+
+        place, default_home = home_of(terminal())
+        serial = serial_of(charger)
+        known = open_vault(place, default_home=default_home).get(serial)
+        held = list(known.candidates) if known else []
+        async with signed_in() as account:
+            if account is not None:
+                identity = known.identity.hex() if known and known.identity else None
+                found = identity or await account.charger_id(serial)
+                held = list(await account.passcodes(found)) or held if found else held
+        return name_of(serial), held
+
+    from chargepin.app.errors import PasscodeNeeded
+
+    name, held = finish(looking())
+    if not held:
+        raise PasscodeNeeded(f"Neither this app nor its account knows a passcode of {name}.")
+    document = [
+        {"generation": each.generation, "passcode": each.passcode, "state": each.state}
+        for each in held
+    ]
+    lines = [
+        each.passcode + ("" if each.state == "active" else "  (charger not reached yet)")
+        for each in held
+    ]
+    terminal().result({"charger": name, "passcodes": document}, "\n".join(lines))
+
+
+def rotate(charger: ChargerName) -> None:
+    """Replace a charger's passcode; phones that the charger knows stay known."""
+
+    async def rotating() -> "tuple[str, Candidate]":
+        async with inside(charger) as entered:
+            return entered.name, await entered.rotate_passcode()
+
+    name, active = finish(rotating())
+    terminal().result(
+        {"charger": name, "generation": active.generation, "passcode": active.passcode},
+        f"The new passcode of {name} is {active.passcode}. Phones it knows need not enter it.",
+    )

@@ -1,0 +1,68 @@
+"""`chargepin phones …`: the apps that a charger knows, listed and forgotten one by one."""
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from chargepin.cli.app import inside
+from chargepin.cli.chargers import ChargerName
+from chargepin.cli.options import finish, group
+from chargepin.cli.terminal import home_of, terminal
+
+if TYPE_CHECKING:
+    from chargepin.app.client import Phone
+
+
+def add_to(app: typer.Typer) -> None:
+    """Hang the commands of this module into the tree."""
+    group(app, "phones", "The apps that a charger knows.", list_, forget, forget_charger)
+
+
+def list_(charger: ChargerName) -> None:
+    """List the phones that a charger knows. Needs an admin."""
+
+    async def listing() -> "list[Phone]":
+        async with inside(charger) as entered:
+            return await entered.phones()
+
+    phones = finish(listing())
+    import msgspec
+
+    lines = [
+        f"{phone.id}  {phone.role:<5}  {_day(phone.seen)}  {phone.name}"
+        + ("  (this app)" if phone.this else "")
+        for phone in phones
+    ]
+    terminal().result(
+        msgspec.to_builtins(phones), "\n".join(lines) or "The charger knows no phone."
+    )
+
+
+def forget(
+    charger: ChargerName,
+    phone: Annotated[str, typer.Argument(metavar="ID", help="As `phones list` shows it.")],
+) -> None:
+    """Make a charger forget one phone; it must then enter the passcode again."""
+
+    async def forgetting() -> None:
+        async with inside(charger) as entered:
+            await entered.forget_phone(phone)
+
+    finish(forgetting())
+    terminal().result({"forgotten": phone}, f"{phone} is forgotten.")
+
+
+def forget_charger(charger: ChargerName) -> None:
+    """Make this app forget a charger: its identity, passcode and bond."""
+    from chargepin.app.vault import open_vault
+    from chargepin.core.catalogue import name_of, serial_of
+
+    place, default_home = home_of(terminal())
+    serial = serial_of(charger)
+    open_vault(place, default_home=default_home).forget(serial)
+    terminal().result({"forgotten": serial}, f"{name_of(serial)} is forgotten in this app.")
+
+
+def _day(unix_s: int) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(unix_s)) if unix_s else "unknown   "

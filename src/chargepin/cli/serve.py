@@ -1,0 +1,145 @@
+"""`chargepin serve …`: radio, charger, account and page. Each says it is ready, then runs."""
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from chargepin.cli.options import finish, group
+from chargepin.cli.terminal import terminal
+
+
+def add_to(app: typer.Typer) -> None:
+    """Hang the commands of this module into the tree."""
+    group(app, "serve", "Run one part.", radio, charger, account)
+
+
+def ready(listen: str) -> None:
+    """Print the first line: that the program takes connections, and where."""
+    line = json.dumps({"ready": True, "listen": listen})
+    print(line, file=terminal().stdout, flush=True)
+
+
+async def until_told(*others: Coroutine[Any, Any, None]) -> None:
+    """Wait for SIGTERM, SIGINT, the end of the lifeline, or whichever of others ends first."""
+    from chargepin.machine.lifeline import watch_lifeline
+
+    loop = asyncio.get_running_loop()
+    told = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told.set)
+    waiting: list[asyncio.Future[Any]] = [
+        asyncio.ensure_future(told.wait()),
+        watch_lifeline(),
+        *(asyncio.ensure_future(other) for other in others),
+    ]
+    done, pending = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    for left in pending:
+        left.cancel()
+    await asyncio.gather(*pending, return_exceptions=True)
+    for ended in done:
+        ended.result()
+
+
+def radio(
+    listen: Annotated[str, typer.Option(help="tcp:HOST:PORT; port 0 takes a free one.")],
+    capture: Annotated[
+        Path | None, typer.Option(help="Write what hosts and controllers say, for btmon.")
+    ] = None,
+) -> None:
+    """Run a virtual radio: every connection is one Bluetooth controller in one room."""
+    host, port = _host_and_port(listen)
+
+    async def serving() -> None:
+        from chargepin.radio import serve_radio
+
+        room = await serve_radio(host, port, capture=capture)
+        try:
+            ready(room.address)
+            await until_told()
+        finally:
+            await room.close()
+
+    finish(serving())
+
+
+def charger(
+    serial: Annotated[str, typer.Option(help="Its digits, such as 123456.")],
+    data: Annotated[Path, typer.Option(help="The directory of its private files.")],
+    model: Annotated[str, typer.Option(help="A charger family.")] = "pulsar-plus",
+    software: Annotated[str, typer.Option(help="What left the factory.")] = "6.7.17",
+    factory_passcode_file: Annotated[
+        Path | None, typer.Option(help="A passcode that is on from the first start.")
+    ] = None,
+) -> None:
+    """Run a charger: on a virtual radio or a Bumble transport, named with --radio."""
+    chosen = terminal().radio or os.environ.get("CHARGEPIN_RADIO")
+    if not chosen:
+        raise typer.BadParameter("name a radio, such as --radio tcp:127.0.0.1:9370")
+
+    async def serving() -> None:
+        from chargepin.charger.daemon import Daemon, setup_of
+
+        setup = setup_of(
+            serial=serial,
+            model=model,
+            software=software,
+            directory=data,
+            factory_passcode_file=factory_passcode_file,
+        )
+        daemon = await Daemon.start(setup, chosen, terminal().warn)
+        try:
+            ready(daemon.listen)
+            await until_told(daemon.run())
+        finally:
+            await daemon.close()
+
+    _started(serving)
+
+
+def account(
+    database: Annotated[str, typer.Option(help="sqlite:///FILE")],
+    listen: Annotated[str, typer.Option(help="HOST:PORT; port 0 takes a free one.")] = (
+        "127.0.0.1:8700"
+    ),
+) -> None:
+    """Run an account service."""
+    host, port = _host_and_port(listen)
+
+    async def serving() -> None:
+        from chargepin.account.api import serve_account
+
+        server = await serve_account(database, host, port)
+        try:
+            ready(server.address)
+            await until_told()
+        finally:
+            await server.close()
+
+    _started(serving)
+
+
+def _started(serving: Callable[[], Awaitable[None]]) -> None:
+    """Run a part; what it needs and does not have is told in a sentence."""
+
+    async def run() -> None:
+        await serving()
+
+    try:
+        finish(run())
+    except (OSError, ValueError) as error:
+        text = f"Not started: {error}"
+        terminal().error({"code": "not_started", "message": text}, text)
+        raise typer.Exit(1) from error
+
+
+def _host_and_port(listen: str) -> tuple[str, int]:
+    host, _, port = listen.removeprefix("tcp:").rpartition(":")
+    if not host or not port.isdecimal():
+        raise typer.BadParameter(f"{listen!r} is no HOST:PORT")
+    return host, int(port)

@@ -1,0 +1,128 @@
+"""Where a command reads and prints: a person's terminal, or pipes. Nothing else touches streams."""
+
+import getpass
+import json
+import os
+import sys
+from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+BAR_CELLS = 30
+
+
+class NoAnswer(Exception):
+    """Nobody is there to answer: the input ended, or --no-input was given."""
+
+
+@dataclass
+class Terminal:
+    """One command's streams and the options that every command takes.
+
+    radio: "tcp:HOST:PORT" or a Bumble transport. json: one document on standard output.
+    """
+
+    stdin: TextIO
+    stdout: TextIO
+    stderr: TextIO
+    json: bool = False
+    no_input: bool = False
+    home: Path | None = None
+    radio: str | None = None
+    progressing: bool = False
+
+    def say(self, text: str = "") -> None:
+        """Tell a person something; with --json it goes to standard error."""
+        self._end_progress()
+        print(text, file=self.stderr if self.json else self.stdout, flush=True)
+
+    def warn(self, text: str) -> None:
+        """Tell a person something that belongs beside the result."""
+        self._end_progress()
+        print(text, file=self.stderr, flush=True)
+
+    def result(self, document: object, text: str) -> None:
+        """Print what the command found: the document with --json, else the text."""
+        self._end_progress()
+        shown = json.dumps(document, ensure_ascii=False) if self.json else text
+        print(shown, file=self.stdout, flush=True)
+
+    def error(self, error: Mapping[str, object], text: str) -> None:
+        """Print why the command did not do its work."""
+        self._end_progress()
+        if self.json:
+            print(json.dumps({"error": error}, ensure_ascii=False), file=self.stdout, flush=True)
+        else:
+            print(text, file=self.stderr, flush=True)
+
+    def progress(self, text: str, percent: int) -> None:
+        """Draw a bar on a terminal, a line at each quarter elsewhere."""
+        if self.json:
+            return
+        if not self.interactive:
+            if percent % 25 == 0:
+                print(f"{text} {percent} %", file=self.stdout, flush=True)
+            return
+        done = "#" * (percent * BAR_CELLS // 100)
+        print(f"\r{text} [{done:<{BAR_CELLS}}] {percent:3} %", end="", file=self.stdout, flush=True)
+        self.progressing = percent < 100  # noqa: PLR2004 - per cent
+
+    @property
+    def interactive(self) -> bool:
+        """Whether a person sits at both ends."""
+        return self.stdin.isatty() and self.stdout.isatty()
+
+    def line(self, question: str) -> str:
+        """Ask for a line. Raises NoAnswer."""
+        return self._read(question, hidden=False)
+
+    def secret(self, question: str) -> str:
+        """Ask for a line without echo; piped input is read as it is. Raises NoAnswer."""
+        return self._read(question, hidden=True)
+
+    def _read(self, question: str, *, hidden: bool) -> str:
+        if self.no_input:
+            raise NoAnswer("an answer is needed, and --no-input was given")
+        self._end_progress()
+        if hidden and self.stdin is sys.stdin and self.stdin.isatty():
+            try:
+                return getpass.getpass(question, stream=self.stderr)
+            except EOFError:
+                raise NoAnswer("the input ended") from None
+        print(question, end="", file=self.stderr if self.json else self.stdout, flush=True)
+        line = self.stdin.readline()
+        if not line:
+            self.say()
+            raise NoAnswer("the input ended")
+        if not self.stdin.isatty():
+            self.say()
+        return line.rstrip("\n")
+
+    def _end_progress(self) -> None:
+        if self.progressing:
+            print(file=self.stdout)
+            self.progressing = False
+
+
+_current: ContextVar[Terminal] = ContextVar("terminal")
+
+
+def terminal() -> Terminal:
+    """The terminal of the command that runs in this context."""
+    return _current.get()
+
+
+def use(given: Terminal) -> None:
+    """Make a terminal the current one for this context."""
+    _current.set(given)
+
+
+def home_of(given: Terminal) -> tuple[Path, bool]:
+    """The home to use, and whether it is the default one."""
+    if given.home is not None:
+        return given.home, False
+    data = os.environ.get("XDG_DATA_HOME")
+    base = Path(data) if data else Path.home() / ".local" / "share"
+    return base / "chargepin", True
