@@ -150,7 +150,7 @@ class Opener(_Counter):
         """
         cipher, nonce, associated = self._next()
         self._cipher = None  # put back only after success
-        if not 1 + TAG_BYTES <= len(message) <= LONGEST_MESSAGE or message[0] != RECORD:
+        if not message.startswith(bytes([RECORD])):
             raise ChannelError("a record was expected")
         try:
             plaintext = cipher.decrypt(nonce, message[1:], associated)
