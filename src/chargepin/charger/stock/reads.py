@@ -1,0 +1,169 @@
+"""Stock methods that change nothing."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from chargepin.charger.stock.call import Call, Flat, Handler, integer, no_method, wrong
+from chargepin.core.catalogue import Version, supports_passcode
+from chargepin.core.gatt import Layout
+
+_PIN_VERSION = 3  # what every log of a real charger shows; its meaning is not known
+_GREEN_ENERGY_SINCE = Version(6, 13, 0)
+
+
+def _ping(call: Call) -> object:
+    return 0 if call.plate.family.layout is Layout.UBLOX else no_method(call)
+
+
+def _r_dat(call: Call) -> object:
+    reading = call.reading
+    one, two, three = reading.deciamperes
+    energy = reading.session_wh // 10  # in units of 10 Wh
+    shows_green_energy = call.plate.software >= _GREEN_ENERGY_SINCE
+    return {
+        "L1": one,
+        "L2": two,
+        "L3": three,
+        "cp": sum(reading.watts) / 1000,
+        "cur": reading.max_current_a,
+        "den": 0,
+        "en": energy,
+        "gen": 0 if shows_green_energy else int(call.settings.manual),
+        "grid": energy,
+        "mid": 0,
+        "ocpp": 1,
+        "ps": 0,
+        "s": reading.session_start_unix_s or 0,
+        "st": reading.status,
+        "usid": call.settings.user_id,
+    }
+
+
+def _r_sta(call: Call) -> object:
+    reading = call.reading
+    return {
+        "charger_status": reading.status,
+        "external_meter_status": 1,
+        "lock_status": int(reading.locked),
+        "max_available_current": reading.available_current_a,
+        "max_charging_current": reading.max_current_a,
+        "mid_status": 0,
+        "ocpp_status": 1,
+        "phases_connection": call.plate.family.phases,
+        "power_sharing_status": 0,
+    }
+
+
+def _r_dca(call: Call) -> object:
+    reading = call.reading
+    columns = {"v": reading.volts, "p": reading.watts, "c": reading.deciamperes}
+    phases = {
+        f"{letter}{phase}": value
+        for letter, values in columns.items()
+        for phase, value in enumerate(values, start=1)
+    }
+    return phases | {"e": reading.meter_wh}
+
+
+def _r_lse(call: Call) -> object:
+    return {
+        "green_energy": 0.0,
+        "grid_energy": call.reading.session_wh / 1000,
+        "surplus_power": 0,
+        "active_feature": 0,
+        "control_mode": int(call.settings.manual),
+        "user_id": call.settings.user_id,
+    }
+
+
+def _r_ses(call: Call) -> object:
+    sessions = call.hardware.sessions()
+    return {"last": sessions[-1].session_id if sessions else 0, "size": len(sessions)}
+
+
+def _r_log(call: Call) -> object:
+    wanted = integer(call, 0, 2**31 - 1)
+    for session in call.hardware.sessions():
+        if session.session_id == wanted:
+            return {
+                "start": session.start_unix_s,
+                "sec": session.charging_s,
+                "en": session.energy_wh,
+                "gen": 0,
+            }
+    raise wrong(f"there is no session {wanted}")
+
+
+def _g_mac(call: Call) -> Flat:
+    tail = int(call.plate.serial) & 0xFFFFFF
+    return Flat({"eth_mac": _mac(0x02, tail), "wlan_mac": _mac(0x06, tail)})
+
+
+def _mac(first: int, tail: int) -> str:
+    # Locally administered addresses (IEEE 802): no maker's number is borrowed.
+    return bytes([first, *b"WB", *tail.to_bytes(3, "big")]).hex(":")
+
+
+def _fw_v_(call: Call) -> Flat:
+    plate = call.plate
+    return Flat(
+        {
+            "c": "1",
+            "db": "1",
+            "fw": str(plate.software),
+            "p": plate.family.project_code,
+            "r": "1",
+            "s": str(plate.software),
+        }
+    )
+
+
+def _gupdc(call: Call) -> object:
+    newest = call.updates.newest()
+    version = call.updates.installed if newest is None else newest
+    return {"update": newest is not None, "version": str(version)}
+
+
+def _supdp(call: Call) -> object:
+    progress = call.updates.progress
+    return {"st": progress.state, "pct": progress.percent, "err": progress.error}
+
+
+def _read_pin(call: Call) -> object:
+    """Real chargers hand out the passcode here; ours does not even have it."""
+    if not supports_passcode(call.plate.software):
+        return no_method(call)
+    return {"pin": "", "version": _PIN_VERSION}
+
+
+READS: Mapping[str, Handler] = MappingProxyType(
+    {
+        "ping": _ping,
+        "r_dat": _r_dat,
+        "r_sta": _r_sta,
+        "r_dca": _r_dca,
+        "r_lse": _r_lse,
+        "r_ses": _r_ses,
+        "r_log": _r_log,
+        "r_schs": lambda call: [each.shown() for each in call.settings.schedules],
+        "r_lck": lambda call: int(call.reading.locked),
+        "g_alo": lambda call: call.reading.auto_lock_s,
+        "r_fsI": lambda call: call.reading.available_current_a,
+        "g_ecos": lambda call: call.settings.eco_smart,
+        "g_psh": lambda call: call.settings.power_sharing,
+        "r_hsh": lambda call: call.settings.house_limit_a,
+        "g_phsw": lambda call: call.settings.phase_switch,
+        "g_tzn": lambda call: call.settings.time_zone,
+        "g_halocfg": lambda call: call.settings.halo,
+        "gnsta": lambda _: [],  # no network of its own
+        "gwsta": lambda _: 0,  # Wi-Fi is off
+        "g_mac": _g_mac,
+        "r_sn_": lambda call: call.plate.serial,
+        "fw_v_": _fw_v_,
+        "r_wel": lambda call: 0 if call.plate.family.layout is Layout.UBLOX else 1,  # both good
+        "r_not": lambda _: [],
+        "gupdc": _gupdc,
+        "supdp": _supdp,
+        "read_pin": _read_pin,
+    }
+)
