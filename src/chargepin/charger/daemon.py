@@ -2,28 +2,43 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeAlias
 
-from chargepin.charger.air import Appearance
+import msgspec
+
+from chargepin.charger.air import Air, Appearance
+from chargepin.charger.button import Front
 from chargepin.charger.hardware import SimulatedHardware
+from chargepin.charger.pairing import BluetoothBond
 from chargepin.charger.peripheral import Peripheral
-from chargepin.charger.ports import Store, Unit
+from chargepin.charger.ports import NotPossible, Store, StoreFailed, Unit
 from chargepin.charger.service import Clocks, Ending, Service
-from chargepin.charger.stock import StockMethods
+from chargepin.charger.stock import StockMethods, TypePlate, kept_hardware, kept_settings
 from chargepin.charger.store import SQLiteStore
 from chargepin.charger.update import ShippedImages, Updater
 from chargepin.core import guard, handshake
 from chargepin.core import guard_state as state
-from chargepin.core.catalogue import Family, Version, name_of, supports_passcode
+from chargepin.core.catalogue import (
+    Family,
+    Version,
+    family_of,
+    name_of,
+    serial_of,
+    supports_passcode,
+)
 from chargepin.core.durable import Durable, Factory, Mode, PasscodeCredential
-from chargepin.core.passcode import Passcode
+from chargepin.core.passcode import Passcode, entered
 from chargepin.machine.clock import running_s, unix_s
+from chargepin.machine.controller import Controller, ControllerError, open_controller
 
 SALT_BYTES = 16
 PROFILE = 1
-OLDEST_APP = Version(0, 1, 0)
+
+Report: TypeAlias = Callable[[str], None]
+Rule: TypeAlias = Callable[[state.Guard, state.Event, float], state.Step]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +53,7 @@ class Setup:
     family: Family
     software: Version
     directory: Path
-    address: str
     factory_passcode: Passcode | None = None
-    step: Callable[[state.Guard, state.Event, float], state.Step] = guard.step
 
 
 def first_state(store: Store, unit: Unit, factory: Passcode | None) -> Durable:
@@ -56,3 +69,234 @@ def first_state(store: Store, unit: Unit, factory: Passcode | None) -> Durable:
     return Durable(
         mode=Mode.PROTECTED, generation=1, credential=credential, factory=Factory(credential)
     )
+
+
+def setup_of(
+    *,
+    serial: str,
+    model: str,
+    software: str,
+    directory: Path,
+    factory_passcode_file: Path | None = None,
+) -> Setup:
+    """Read the options of `serve charger`. Raises ValueError or OSError with a sentence."""
+    factory = None
+    if factory_passcode_file is not None:
+        factory = entered(factory_passcode_file.read_text(encoding="ascii").strip())
+    return Setup(
+        serial=serial_of(serial),
+        family=family_of(model),
+        software=Version.parse(software),
+        directory=directory,
+        factory_passcode=factory,
+    )
+
+
+class StoredBonds:
+    """Bluetooth bonds in the charger's store, at hand in memory."""
+
+    def __init__(self, store: SQLiteStore) -> None:
+        self._store = store
+        self._bonds = {
+            identity: msgspec.json.decode(value, type=BluetoothBond)
+            for identity, value in store.bluetooth_bonds().items()
+        }
+
+    def get(self, identity: str) -> BluetoothBond | None:
+        return self._bonds.get(identity)
+
+    def put(self, bond: BluetoothBond) -> None:
+        self._store.put_bluetooth_bond(bond.identity, msgspec.json.encode(bond))
+        self._bonds[bond.identity] = bond
+
+    def delete(self, identity: str) -> None:
+        self._store.put_bluetooth_bond(identity, None)
+        self._bonds.pop(identity, None)
+
+    def all(self) -> Sequence[BluetoothBond]:
+        return tuple(self._bonds.values())
+
+
+class Daemon:
+    """A running charger: one store and one controller, and a service that a restart replaces.
+
+    rule, air: what stands between the air and the state; other ones are for tests of tests.
+    """
+
+    def __init__(
+        self,
+        setup: Setup,
+        controller: Controller,
+        store: SQLiteStore,
+        report: Report,
+        *,
+        rule: Rule = guard.step,
+        air: Callable[[Air], Air] = lambda air: air,
+    ) -> None:
+        key = store.identity
+        identity = key.public_key().public_bytes_raw()
+        self._setup = setup
+        self._controller = controller
+        self._store = store
+        self._report = report
+        self._rule = rule
+        self._unit = Unit(key, identity, setup.serial, secrets.token_bytes)
+        self._peripheral = Peripheral(controller.transport, address_of(store), StoredBonds(store))
+        self._air = air(self._peripheral)
+        self._front = Front(
+            setup.directory / "button",
+            {
+                "press": lambda: self.service.button(held=False),
+                "hold": lambda: self.service.button(held=True),
+                "plug": self._plug,
+                "unplug": self._unplug,
+            },
+        )
+        self._service: Service | None = None
+        self._hardware: SimulatedHardware | None = None
+        self._stock: StockMethods | None = None
+
+    @classmethod
+    async def start(
+        cls,
+        setup: Setup,
+        radio: str,
+        report: Report,
+        *,
+        rule: Rule = guard.step,
+        air: Callable[[Air], Air] = lambda air: air,
+    ) -> "Daemon":
+        """Open everything and go on the air. Raises OSError with a sentence."""
+        try:
+            store = await asyncio.to_thread(SQLiteStore, setup.directory)
+        except StoreFailed as error:
+            raise OSError(str(error)) from error
+        if store.set_aside is not None:
+            report(
+                f"The charger's state was damaged; it is kept aside as {store.set_aside}. The"
+                " charger stays closed. To begin anew, hold its button for ten seconds within two"
+                " minutes of switching it on."
+            )
+        controller = None
+        try:
+            controller = await open_controller(radio)
+            daemon = cls(setup, controller, store, report, rule=rule, air=air)
+            await daemon._switch_on()
+            await daemon._front.open()
+        except BaseException:
+            store.close()
+            if controller is not None:
+                await controller.close()
+            raise
+        return daemon
+
+    async def run(self) -> None:
+        """Serve until stopped; an update or `rebot` restarts the service.
+
+        Raises ControllerError when the controller is lost.
+        """
+        while True:
+            serving = asyncio.ensure_future(self.service.run())
+            ends: list[asyncio.Future[Any]] = [serving, self._controller.lost]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if not serving.done():
+                serving.cancel()
+                await asyncio.gather(serving, return_exceptions=True)
+                raise ControllerError(
+                    f"{self._controller.name}: the Bluetooth controller is gone. The charger's"
+                    " state is safe; start it again when the controller is back"
+                )
+            ending = serving.result()
+            await self._air.stop()
+            if ending is Ending.STOPPED:
+                return
+            await self._switch_on()
+
+    async def close(self) -> None:
+        """Leave the air and close everything."""
+        await self._front.close()
+        await self._air.stop()
+        self._keep_power_side()
+        await self._controller.close()
+        self._store.close()
+
+    @property
+    def service(self) -> Service:
+        """The rules that are at work now."""
+        assert self._service is not None  # noqa: S101 - `start` made it
+        return self._service
+
+    @property
+    def listen(self) -> str:
+        """Where it is found: the name it advertises."""
+        return name_of(self._setup.serial)
+
+    async def _switch_on(self) -> None:
+        """Begin as after power-up, with the software that is installed now."""
+        setup = self._setup
+        images = ShippedImages()
+        updater = Updater(setup.directory, setup.family, setup.software, images, images.maker_key)
+        software = updater.installed
+        durable = await asyncio.to_thread(
+            first_state, self._store, self._unit, setup.factory_passcode
+        )
+        start = guard.powered_up(durable, software, updater.oldest_app)
+        now_s = start.guard.started_s
+        self._hardware = SimulatedHardware(setup.family, kept_hardware(self._store), now_s)
+        plate = TypePlate(setup.serial, setup.family, software)
+        self._stock = StockMethods(plate, self._hardware, updater, kept_settings(self._store))
+        clocks = Clocks(running_s, unix_s)
+        self._service = Service(
+            self._unit,
+            self._store,
+            self._air,
+            self._stock,
+            updater,
+            start,
+            clocks,
+            self._report,
+            step=self._rule,
+        )
+        protected = durable.mode is not Mode.OPEN
+        if protected and not supports_passcode(software):
+            self._report(
+                f"Software {software} is older than the passcode that is set: the charger stays"
+                " closed until it is updated."
+            )
+        passcode = protected or supports_passcode(software)
+        name = name_of(setup.serial)
+        appearance = Appearance(name, self._stock.layout, passcode, str(software))
+        await self._air.start(appearance, self._service, self._service.tell)
+
+    def _keep_power_side(self) -> None:
+        if self._stock is None or self._service is None:
+            return
+        try:
+            self._stock.keep(self._store, self.service.now_s(), at_once=True)
+        except StoreFailed as error:
+            self._report(f"{error}. The last minutes of metering are lost.")
+
+    def _plug(self) -> None:
+        assert self._hardware is not None  # noqa: S101 - `start` made it
+        try:
+            self._hardware.plug_in(self.service.now_s(), unix_s())
+        except NotPossible as error:
+            raise ValueError(str(error)) from error
+
+    def _unplug(self) -> None:
+        assert self._hardware is not None  # noqa: S101 - `start` made it
+        try:
+            self._hardware.plug_out(self.service.now_s())
+        except NotPossible as error:
+            raise ValueError(str(error)) from error
+
+
+def address_of(store: Store) -> str:
+    """The charger's static random address, drawn at its first start. Raises StoreFailed."""
+    kept = store.get("address")
+    if kept is None:
+        raw = bytearray(secrets.token_bytes(6))
+        raw[0] |= 0xC0  # Core Vol 6, Part B, 1.3.2.1: the two highest bits are 1
+        kept = raw.hex(":").upper().encode()
+        store.put("address", kept)
+    return kept.decode()

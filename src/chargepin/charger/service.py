@@ -1,4 +1,4 @@
-"""The inbox: one event at a time goes through the guard; what it changes is stored before it is told.
+"""The inbox: one event at a time goes through the guard; what it changes is stored, then told.
 
 Callbacks from the air only append here. One task takes an event, steps the guard, commits what
 changed together with the log's entries, and carries out the effects in order. If the commit
@@ -30,11 +30,11 @@ from chargepin.charger.session import Session
 from chargepin.charger.stock import Action, StockMethods
 from chargepin.core import bapi, bonds, channel, commands, guard, identity, slots
 from chargepin.core import guard_state as state
+from chargepin.core.bapi import method_of
 from chargepin.core.catalogue import PASSCODE_SINCE, Version
 from chargepin.core.durable import Mode
 from chargepin.core.handshake import HandshakeError
 from chargepin.core.identity import Credential, Hint, MessageType, State
-from chargepin.core.bapi import method_of
 
 WRITES_WAITING = 32
 TICK_S = 60.0
@@ -208,20 +208,20 @@ class Service:
             case Button(held):
                 await self._put(state.ButtonHeld() if held else state.ButtonPressed())
             case Timer():
-                if self._now_s() >= self._tick_s:
-                    self._tick_s = self._now_s() + TICK_S
+                if self.now_s() >= self._tick_s:
+                    self._tick_s = self.now_s() + TICK_S
                     await self._put(state.Ticked())
             case _:
                 assert_never(item)
 
     async def _put(self, event: state.Event) -> None:
         """Step, store, then carry out: the order that everything rests on."""
-        after = self._step(self._guard, event, self._now_s())
-        if after.guard.durable is not self._guard.durable or after.entries:
-            if not await self._stored(after):
-                for effect in guard.storage_failed(event):
-                    self._carry_out(effect)
-                return
+        after = self._step(self._guard, event, self.now_s())
+        changed = after.guard.durable is not self._guard.durable or after.entries
+        if changed and not await self._stored(after):
+            for effect in guard.storage_failed(event):
+                self._carry_out(effect)
+            return
         self._guard = after.guard
         for effect in after.effects:
             self._carry_out(effect)
@@ -298,7 +298,7 @@ class Service:
     def _denial(self, held: state.Link, method: str) -> commands.Denial | None:
         if held.role < method_of(method).role:
             return commands.ROLE_TOO_LOW
-        if self._guard.downgraded and method not in ("fw_v_", "r_sn_") + _UPDATING:
+        if self._guard.downgraded and method not in _WHILE_DOWNGRADED:
             return commands.UPDATE_NEEDED
         return None
 
@@ -334,7 +334,7 @@ class Service:
             self._air.send(link, Door.STOCK, await self._stock_reply(request))
 
     async def _stock_reply(self, request: bapi.Request) -> bytes:
-        now_s = self._now_s()
+        now_s = self.now_s()
         reply, action = self._stock.answer(request, now_s, self._clocks.unix_s())
         try:
             await asyncio.to_thread(self._stock.keep, self._store, now_s)
@@ -400,7 +400,8 @@ class Service:
 
     # ---- time, room, updates --------------------------------------------------------------
 
-    def _now_s(self) -> float:
+    def now_s(self) -> float:
+        """Running seconds of this charger, all power-ups together."""
         return self._clocks.running_s() + self._offset_s
 
     def _make_room(self) -> None:
@@ -414,7 +415,7 @@ class Service:
             slots.Slot(n, li.opened_s, li.phase is state.Phase.GRANTED, li.bond is not None)
             for n, li in links.items()
         ]
-        decision = slots.decide(held, self._now_s())
+        decision = slots.decide(held, self.now_s())
         for link in decision.drop:
             self._air.drop(link, flush=False)
         self._air.advertise(wanted=decision.advertise)
@@ -424,7 +425,7 @@ class Service:
         if self._timer is not None:
             self._timer.cancel()
         due_s = self._tick_s if again_s is None else min(self._tick_s, again_s)
-        wait_s = max(0.0, due_s - self._now_s())
+        wait_s = max(0.0, due_s - self.now_s())
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(wait_s, self._inbox.put_nowait, Timer())
 
@@ -452,4 +453,7 @@ class Service:
         asyncio.get_running_loop().call_later(RESTART_AFTER_S, self.stop, Ending.RESTART)
 
 
-_UPDATING = ("update.check", "update.start", "update.progress")
+_WHILE_DOWNGRADED = (
+    *("fw_v_", "r_sn_", "gupdc", "supds", "supdp"),
+    *("update.check", "update.start", "update.progress"),
+)

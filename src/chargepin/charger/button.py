@@ -1,0 +1,51 @@
+"""The simulated charger's front: a Unix socket takes what hands would do to a real one.
+
+One word a line: press, hold (ten seconds), plug, unplug. Each is answered with a line.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+LONGEST_WORD_BYTES = 64
+
+
+class Front:
+    """The socket, as long as it is open. hands: what each word does; it may raise ValueError."""
+
+    def __init__(self, path: Path, hands: Mapping[str, Callable[[], None]]) -> None:
+        self._path = path
+        self._hands = hands
+        self._server: asyncio.Server | None = None
+
+    async def open(self) -> None:
+        """Listen, for this user only. Raises OSError."""
+        self._path.unlink(missing_ok=True)
+        self._server = await asyncio.start_unix_server(self._talk, self._path)
+        self._path.chmod(0o600)
+
+    async def close(self) -> None:
+        """Stop listening."""
+        if self._server is not None:
+            self._server.close()
+            self._path.unlink(missing_ok=True)
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while word := (await reader.read(LONGEST_WORD_BYTES)).decode(errors="replace").strip():
+                writer.write(f"{self._do(word)}\n".encode())
+                await writer.drain()
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
+
+    def _do(self, word: str) -> str:
+        hand = self._hands.get(word)
+        if hand is None:
+            return f"there is no {word!r}; there are {', '.join(self._hands)}"
+        try:
+            hand()
+        except ValueError as error:
+            return f"not done: {error}"
+        return "done"
