@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
+from typing import ParamSpec
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -31,6 +32,9 @@ _PIECE_BYTES = 4096
 _BLOCK_BYTES = hashlib.sha256().digest_size
 _DOWNLOADED_PERCENT = 90
 _PAYLOAD = b"chargepin simulated image 1"
+
+
+_P = ParamSpec("_P")
 
 
 class _Software(msgspec.Struct, frozen=True):
@@ -186,16 +190,16 @@ class Updater:
     async def _install(self, manifest: Manifest, report: Callable[[UpdateProgress], None]) -> None:
         stage = _Stage(self._directory / _STAGE, manifest)
         try:
-            await asyncio.to_thread(stage.begin)
+            await _to_its_end(stage.begin)
             for piece in self._pieces(manifest):
-                await asyncio.to_thread(stage.add, piece)
+                await _to_its_end(stage.add, piece)
                 percent = stage.size_bytes * _DOWNLOADED_PERCENT // manifest.size_bytes
                 report(UpdateProgress(UpdateState.DOWNLOADING, percent))
                 await asyncio.sleep(self._pace_s * len(piece) / manifest.size_bytes)
             report(UpdateProgress(UpdateState.VERIFYING, _DOWNLOADED_PERCENT))
-            await asyncio.to_thread(stage.finish)
+            await _to_its_end(stage.finish)
             switch = msgspec.json.encode(_Software(manifest.version))
-            await asyncio.to_thread(write_private, self._directory / _SWITCH, switch)
+            await _to_its_end(write_private, self._directory / _SWITCH, switch)
         finally:
             stage.discard()
             self._installed = installed_version(self._directory, self._factory)
@@ -278,6 +282,19 @@ class _Stage:
     def discard(self) -> None:
         """Remove the image: the simulator runs no image, real hardware has taken it by now."""
         self._path.unlink(missing_ok=True)
+
+
+async def _to_its_end(work: Callable[_P, None], *args: _P.args, **kwargs: _P.kwargs) -> None:
+    """Run disk work in a thread; when broken off, still wait for it.
+
+    Otherwise a thread left alone would write into what is being cleared up.
+    """
+    task = asyncio.create_task(asyncio.to_thread(work, *args, **kwargs))
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.gather(task, return_exceptions=True)
+        raise
 
 
 def _told(error: OSError) -> str:
