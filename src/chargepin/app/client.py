@@ -27,6 +27,7 @@ from chargepin.core.log import Head, LogBroken, verify
 
 SEEK_FOR_S = 10.0
 PROGRESS_EVERY_S = 0.2
+RESTART_WITHIN_S = 10.0
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -252,6 +253,8 @@ class Charger:
 
     async def update(self, version: Version | None = None) -> AsyncGenerator[int, None]:
         """Install software (None: the newest), yielding percent until the charger restarts."""
+        gone = asyncio.Event()
+        self.on_close(gone.set)
         await self.call("supds", str(version) if version else None)
         percent = 0
         yield percent
@@ -270,7 +273,11 @@ class Charger:
                 yield percent
             if seen.state == "installed":
                 break
-        await self.close()
+        try:
+            async with asyncio.timeout(RESTART_WITHIN_S):
+                await gone.wait()  # it hangs up to restart; whoever connects before finds the old
+        except TimeoutError:
+            await self.close()
 
 
 def _progress(value: dict[str, object]) -> _Update:

@@ -88,9 +88,7 @@ class PasscodeNeeded(ChargepinError):
 class PasscodeWrong(ChargepinError):
     code = "passcode_wrong"
 
-    def __init__(
-        self, message: str, *, tries_left: int, retry_after_s: float | None = 0.0
-    ) -> None:
+    def __init__(self, message: str, *, tries_left: int, retry_after_s: float | None = 0.0) -> None:
         super().__init__(message, retry_after_s=retry_after_s)
         self.tries_left = tries_left
 
@@ -146,9 +144,7 @@ class AccountRefused(ChargepinError):
 
     code = "account_refused"
 
-    def __init__(
-        self, message: str, *, refusal: str, retry_after_s: float | None = None
-    ) -> None:
+    def __init__(self, message: str, *, refusal: str, retry_after_s: float | None = None) -> None:
         super().__init__(message, retry_after_s=retry_after_s)
         self.refusal = refusal
 
