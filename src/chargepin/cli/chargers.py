@@ -9,10 +9,11 @@ import typer
 
 from chargepin.cli.app import inside, surroundings
 from chargepin.cli.options import add, finish
+from chargepin.cli.shown import install, told
 from chargepin.cli.terminal import terminal
 
 if TYPE_CHECKING:
-    from chargepin.app.client import Charger, Status
+    from chargepin.app.client import Status
     from chargepin.app.ports import Found
     from chargepin.core.log import Entry
 
@@ -77,16 +78,6 @@ def status(charger: ChargerName) -> None:
     terminal().result(msgspec.to_builtins(found), told(found))
 
 
-def told(found: "Status") -> str:
-    """A status in a line."""
-    lock = "locked" if found.locked else "unlocked"
-    return (
-        f"{found.name}: {found.state}, {found.power_kw:.1f} kW, limit {found.current_a} A,"
-        f" {found.energy_kwh:.2f} kWh, {lock}; software {found.software},"
-        f" {found.passcode}, you are {found.role}"
-    )
-
-
 def update(
     charger: ChargerName,
     version: Annotated[str | None, typer.Option("--to", help="A version; else the newest.")] = None,
@@ -109,16 +100,6 @@ def update(
         raise typer.BadParameter(str(error)) from error
     text = f"{installed} is installed; the charger restarts." if installed else "Nothing newer."
     terminal().result({"installed": installed}, text)
-
-
-async def install(entered: "Charger", version: str) -> None:
-    """Install software, drawing a bar."""
-    from chargepin.core.catalogue import Version
-
-    terminal().progress(f"Installing {version}", 0)
-    async with aclosing(entered.update(Version.parse(version))) as progress:
-        async for percent in progress:
-            terminal().progress(f"Installing {version}", percent)
 
 
 def log(

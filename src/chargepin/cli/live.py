@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from chargepin.cli.app import person, surroundings
-from chargepin.cli.chargers import install, told
 from chargepin.cli.passcode import CUT_OFF
+from chargepin.cli.shown import install, told
 from chargepin.cli.terminal import NoAnswer, terminal
 
 if TYPE_CHECKING:

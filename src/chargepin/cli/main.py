@@ -1,7 +1,9 @@
 """The one command: builds the tree of commands, and turns what goes wrong into text and a code."""
 
 import contextvars
+import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -88,14 +90,14 @@ def _run(arguments: list[str], given: Terminal) -> int:
         return NOT_DONE
     except BrokenPipeError:
         return NOT_DONE
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the one boundary: nothing ends in a traceback
         return _failed(error, given)
     return outcome if isinstance(outcome, int) else 0
 
 
 def _failed(error: Exception, given: Terminal) -> int:
     """Report an error of ours; anything else is a fault of this program and says so."""
-    from chargepin.app import errors  # noqa: PLC0415 - only when something went wrong
+    from chargepin.app import errors
 
     if isinstance(error, errors.ChargepinError):
         document: dict[str, object] = {"code": error.code, "message": str(error)}
@@ -115,11 +117,17 @@ def _failed(error: Exception, given: Terminal) -> int:
         text = f"Not done: {error}."
         given.error({"code": "system", "message": text}, text)
         return NOT_DONE
-    raise error
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    text = (
+        f"This is a fault of chargepin: {type(error).__name__} in {Path(where.filename).name},"
+        f" line {where.lineno}. What was asked for may be half done; please report it."
+    )
+    given.error({"code": "fault", "message": text}, text)
+    return MAYBE_DONE
 
 
 def _code(error: Exception) -> int:
-    from chargepin.app import errors  # noqa: PLC0415 - only when something went wrong
+    from chargepin.app import errors
 
     if isinstance(error, errors.ChargepinError) and error.may_have_happened:
         return MAYBE_DONE

@@ -51,8 +51,8 @@ def enter(charger: ChargerName) -> None:
         from chargepin.app.client import enter as get_in
         from chargepin.app.client import find
 
-        async with surroundings() as around:
-            around = replace(around, ask_first=around.prompt is not None)
+        async with surroundings() as opened:
+            around = replace(opened, ask_first=opened.prompt is not None)
             entered = await get_in(around, await find(around, charger), randbelow)
             try:
                 return entered.name, entered.role

@@ -1,0 +1,29 @@
+"""How commands show what they found and what they are doing."""
+
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from chargepin.cli.terminal import terminal
+
+if TYPE_CHECKING:
+    from chargepin.app.client import Charger, Status
+
+
+def told(found: "Status") -> str:
+    """A status in a line."""
+    lock = "locked" if found.locked else "unlocked"
+    return (
+        f"{found.name}: {found.state}, {found.power_kw:.1f} kW, limit {found.current_a} A,"
+        f" {found.energy_kwh:.2f} kWh, {lock}; software {found.software},"
+        f" {found.passcode}, you are {found.role}"
+    )
+
+
+async def install(entered: "Charger", version: str) -> None:
+    """Install software, drawing a bar."""
+    from chargepin.core.catalogue import Version
+
+    terminal().progress(f"Installing {version}", 0)
+    async with aclosing(entered.update(Version.parse(version))) as progress:
+        async for percent in progress:
+            terminal().progress(f"Installing {version}", percent)
