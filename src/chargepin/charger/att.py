@@ -344,7 +344,7 @@ class Table:
 
 
 def _cccd(handle: int, properties: Property, may: May) -> Attribute:
-    allowed = (properties & Property.NOTIFY and 1) | (properties & Property.INDICATE and 2)
+    allowed = bool(properties & Property.NOTIFY) | bool(properties & Property.INDICATE) << 1
 
     def read(client: Client) -> bytes:
         return _HANDLE.pack(client.subscribed.get(handle, 0))

@@ -95,6 +95,7 @@ class Pairings:
         self._services = services
         self._bonded = bonded
         self._attempt: Attempt | None = None
+        self._last_x = b""
         self._timer: asyncio.TimerHandle | None = None
 
     def heard(self, peer: Peer, pdu: bytes) -> None:
@@ -180,7 +181,7 @@ class Pairings:
         bond = self._bond_of(peer.address)
         if bond is not None and bond.authenticated:  # nobody replaces it without a person
             raise Failed(Reason.AUTHENTICATION_REQUIREMENTS)
-        attempt = Attempt(peer, self._own, body)
+        attempt = Attempt(peer, self._own, body, self._last_x)
         self._attempt = attempt
         self._went_on(attempt)
 
@@ -237,6 +238,8 @@ class Pairings:
         attempt.peer.hang_up()  # no PDU of this protocol may follow on the same link (3.4)
 
     def _end(self) -> None:
+        if self._attempt is not None:
+            self._last_x = self._attempt.public_x
         self._attempt = None
         self._stop_timer()
 

@@ -105,7 +105,8 @@ class Step(Enum):
 class Attempt:
     """One pairing on one link, from its request to the last key. Names as in 2.3.5.6."""
 
-    def __init__(self, peer: Peer, own: Address, request: bytes) -> None:
+    def __init__(self, peer: Peer, own: Address, request: bytes, last_x: bytes) -> None:
+        """Answer a request. last_x: of the public key shown last time. Raises Failed."""
         io_capability, oob, auth_req, key_bytes, initiator_keys, _ = request
         if oob:
             raise Failed(Reason.OOB_NOT_AVAILABLE)
@@ -119,6 +120,7 @@ class Attempt:
         self.step = Step.PUBLIC_KEY
         self.bonding = bool(auth_req & _BONDING)
         self.long_term_key = b""  # both ends have checked it from ENCRYPTION on
+        self.public_x = last_x
         self.identity_resolving_key: bytes | None = None
         self._identity_comes = self.bonding and bool(initiator_keys & _ID_KEY)
         self._a = bytes(peer.address) + bytes([peer.address.is_random])
@@ -159,14 +161,15 @@ class Attempt:
         self.step = Step.IDENTITY_INFORMATION if self._identity_comes else Step.NOTHING
 
     def _exchange_keys(self, x: bytes, y: bytes) -> None:
-        own = EccKey.generate()
+        own = EccKey.generate()  # after theirs came: what they reflect is of another attempt
         own_x, own_y = own.x[::-1], own.y[::-1]
-        if x in {own_x, _DEBUG_X}:
+        if x in {own_x, self.public_x, _DEBUG_X}:
             raise Failed(Reason.INVALID_PARAMETERS)
         try:
             self._dhkey = own.dh(x[::-1], y[::-1])[::-1]
         except ValueError:  # not a point of the curve
             raise Failed(Reason.INVALID_PARAMETERS) from None
+        self.public_x = own_x
         self._nb = crypto.r()
         self._send(Code.PUBLIC_KEY, own_x + own_y)
         self._send(Code.CONFIRM, crypto.f4(own_x, x, self._nb, bytes(1)))

@@ -1,0 +1,194 @@
+"""One charger and any number of phones in one process, on Bumble's virtual link.
+
+The phones are Bumble's own, stock: none of this project's code is in them.
+"""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from bumble import hci, pairing
+from bumble.controller import Controller
+from bumble.core import UUID
+from bumble.device import Connection, Device, DeviceConfiguration, Peer
+from bumble.gatt_client import CharacteristicProxy
+from bumble.host import Host
+from bumble.link import LocalLink
+from bumble.transport.common import AsyncPipeSink, Transport
+
+from chargepin.charger.air import AirEvent, Appearance, AttError, LinkOpened, Pairing, Secured
+from chargepin.charger.pairing import BluetoothBonds, BondsInMemory
+from chargepin.charger.peripheral import Peripheral
+from chargepin.core.gatt import Layout
+from chargepin.machine.clock import ManualLoop
+
+CHARGER = "F0:00:00:00:00:01"
+OPEN_BGX = Appearance("WB123456", Layout.BGX, passcode=True, software="6.7.17")
+HINT = b"hint16"
+PATIENCE_S = 60.0  # of the loop, whose time tests move by hand
+
+EventT = TypeVar("EventT")
+
+new_link: Callable[[], LocalLink] = LocalLink  # which has no types of its own
+
+
+def manual_loop() -> ManualLoop:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, ManualLoop)
+    return loop
+
+
+@dataclass
+class ScriptedRules:
+    """Rules that say what a test wants; asked keeps what the adapter knew of the link."""
+
+    refuse: AttError | None = None
+    encrypted_only: bool = False
+    pairs: Pairing = Pairing.JUST_WORKS
+    counts: bool = True
+    asked: list[tuple[int, Secured]] = field(default_factory=list)
+
+    def stock(self, link: int, secured: Secured) -> AttError | None:
+        self.asked.append((link, secured))
+        if self.encrypted_only and not secured.encrypted:
+            return AttError.INSUFFICIENT_ENCRYPTION
+        return self.refuse
+
+    def hint(self, nonce: bytes) -> bytes:
+        return HINT + nonce
+
+    def pairing(self, _link: int) -> Pairing:
+        return self.pairs
+
+    def bond_counts(self) -> bool:
+        return self.counts
+
+
+class WithholdingController(Controller):
+    """A controller whose links to some peers get nothing through."""
+
+    def __init__(self, name: str, link: LocalLink) -> None:
+        super().__init__(name, link=link)
+        self.le_acl_data_packet_length = 251
+        self.withheld: set[int] = set()
+
+    def send_hci_packet(self, packet: hci.HCI_Packet) -> None:
+        if (
+            isinstance(packet, hci.HCI_Number_Of_Completed_Packets_Event)
+            and packet.connection_handles[0] in self.withheld
+        ):
+            return
+        super().send_hci_packet(packet)
+
+
+class Rig:
+    """The charger, what it told, and its phones."""
+
+    def __init__(self, bonds: BluetoothBonds) -> None:
+        self.link = new_link()
+        self.controller = WithholdingController("charger", self.link)
+        self.transport = Transport(self.controller, AsyncPipeSink(self.controller))
+        self.bonds = bonds
+        self.rules = ScriptedRules()
+        self.charger = Peripheral(self.transport, CHARGER, bonds)
+        self.events: list[AirEvent] = []
+        self._arrived = asyncio.Event()
+        self._numbers = iter(range(2, 250))
+
+    def tell(self, event: AirEvent) -> None:
+        self.events.append(event)
+        self._arrived.set()
+
+    async def start(self, appearance: Appearance = OPEN_BGX) -> None:
+        await self.charger.start(appearance, self.rules, self.tell)
+
+    async def told(self, kind: type[EventT], count: int = 1) -> list[EventT]:
+        """Wait until so many events of a kind were told; gives them all."""
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                heard: list[EventT] = [each for each in self.events if isinstance(each, kind)]
+                if len(heard) >= count:
+                    return heard
+                self._arrived.clear()
+                await self._arrived.wait()
+
+    async def phone(self, address: str | None = None, *, private: bool = False) -> Device:
+        """A phone that is switched on. private: it uses resolvable private addresses."""
+        controller = Controller("phone", link=self.link)
+        controller.le_acl_data_packet_length = 251
+        config = DeviceConfiguration(
+            name="phone",
+            address=hci.Address(address or f"F0:00:00:00:01:{next(self._numbers):02X}"),
+            irk=secrets.token_bytes(16),
+            le_privacy_enabled=private,
+            le_rpa_timeout=0,
+        )
+        device = Device(config=config, host=Host(controller, AsyncPipeSink(controller)))
+        device.pairing_config_factory = lambda _: pairing.PairingConfig(
+            identity_address_type=pairing.PairingConfig.AddressType.RANDOM
+        )
+        await device.power_on()
+        return device
+
+    async def connected(self, device: Device | None = None) -> Connection:
+        """A link of a phone to the charger."""
+        device = device or await self.phone()
+        async with asyncio.timeout(PATIENCE_S):
+            connection = await device.connect(hci.Address(CHARGER))
+        await self.told(LinkOpened, 1)
+        return connection
+
+
+@asynccontextmanager
+async def charger_and_phones(bonds: BluetoothBonds | None = None) -> AsyncIterator[Rig]:
+    rig = Rig(bonds or BondsInMemory())
+    try:
+        yield rig
+    finally:
+        await rig.charger.stop()
+
+
+async def explored(connection: Connection) -> Peer:
+    """A GATT client that has discovered everything."""
+    peer = Peer(connection)
+    await peer.discover_services()
+    for service in peer.services:
+        await service.discover_characteristics()
+        for characteristic in service.characteristics:
+            await characteristic.discover_descriptors()
+    return peer
+
+
+def found(peer: Peer, uuid: str) -> CharacteristicProxy[bytes]:
+    (characteristic,) = peer.get_characteristics_by_uuid(UUID(uuid))
+    return characteristic
+
+
+class Wire:
+    """A channel of a link, below the phone's protocols."""
+
+    def __init__(self, connection: Connection, channel: int) -> None:
+        self._connection = connection
+        self._channel = channel
+        self._heard: asyncio.Queue[bytes] = asyncio.Queue()
+        connection.device.l2cap_channel_manager.register_fixed_channel(
+            channel, lambda _handle, pdu: self._heard.put_nowait(pdu)
+        )
+
+    def send(self, pdu: bytes) -> None:
+        self._connection.send_l2cap_pdu(self._channel, pdu)
+
+    async def hear(self) -> bytes:
+        async with asyncio.timeout(PATIENCE_S):
+            return await self._heard.get()
+
+    async def ask(self, pdu: bytes) -> bytes:
+        self.send(pdu)
+        return await self.hear()
+
+    @property
+    def silent(self) -> bool:
+        return self._heard.empty()
