@@ -87,11 +87,13 @@ def by_tag(table: Table, tag: bytes, connection_nonce: bytes, app_nonce: bytes) 
 
 
 def seen(table: Table, bond_id: str, unix_s: int) -> Table:
-    """Note when a bond was last used."""
-    return tuple(replace(b, seen_s=unix_s) if b.bond_id == bond_id else b for b in table)
+    """Note when a bond was last used; what is known stays where unix_s is 0, not known."""
+    return tuple(
+        replace(b, seen_s=unix_s or b.seen_s) if b.bond_id == bond_id else b for b in table
+    )
 
 
 def clean_name(name: str) -> str:
     """What a person may call an app: printable, one line, at most 40 characters."""
     shown = "".join(c if c.isprintable() else " " for c in name)
-    return " ".join(shown.split())[:LONGEST_NAME] or "unnamed"
+    return " ".join(shown.split())[:LONGEST_NAME].rstrip() or "unnamed"

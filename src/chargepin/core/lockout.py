@@ -116,7 +116,13 @@ class Lockout:
         return replace(self, step=0, recent=(), paused_until_s=0.0, window=None)
 
     def pressed(self, now_s: float) -> "Lockout":
-        """The button opens a window, unless it did so three times in the last 24 hours."""
+        """The button opens a window in a pause, unless it did so three times in 24 hours.
+
+        Where an attempt is taken anyway, or none helps, a press costs none of the three.
+        """
+        refusal = self.refusal(now_s)
+        if refusal is None or refusal.reason is Refused.EXHAUSTED:
+            return self
         windows = _within_day(self.windows, now_s)
         if len(windows) >= WINDOWS_PER_DAY:
             return replace(self, windows=windows)

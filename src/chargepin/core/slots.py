@@ -47,15 +47,13 @@ def decide(slots: Iterable[Slot], now_s: float, capacity: int = CAPACITY) -> Dec
     held = sorted(slots, key=lambda slot: slot.opened_s)
     drop = [slot for slot in held if not slot.proved and slot.ends_s <= now_s]
     held = [slot for slot in held if slot not in drop]
-    displaceable = [slot for slot in held if not slot.proved and slot.safe_until_s <= now_s]
-    while len(held) > capacity and displaceable:
-        oldest = displaceable.pop(0)
-        drop.append(oldest)
-        held.remove(oldest)
-    if len(held) > capacity:  # all are proved or still safe: the newcomer goes
-        newest = held.pop()
-        drop.append(newest)
     waiting = [slot for slot in held if not slot.proved]
+    displaceable = [slot for slot in waiting if slot.safe_until_s <= now_s]
+    newcomers = [slot for slot in reversed(waiting) if slot not in displaceable]
+    too_many = max(0, len(held) - capacity)
+    # where all the others are proved or still safe, the newcomer goes
+    drop += (displaceable + newcomers)[:too_many]
+    waiting = [slot for slot in waiting if slot not in drop]
     times = [t for s in waiting for t in (s.safe_until_s, s.ends_s) if t > now_s]
-    advertise = len(held) < capacity or bool(displaceable)
+    advertise = len(held) < capacity or len(displaceable) > too_many
     return Decision(tuple(slot.link for slot in drop), advertise, min(times, default=None))
