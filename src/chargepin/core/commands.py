@@ -26,7 +26,7 @@ class SetPasscode:
 
 @dataclass(frozen=True, slots=True)
 class AddBond:
-    """Keep a bond just drawn. token_hash: claims the owner's role; the bond's own role is a wish."""
+    """Keep a bond just drawn; its role is a wish. token_hash: claims the owner's role."""
 
     bond: Bond
     token_hash: bytes | None = None
@@ -89,7 +89,7 @@ class Denial:
 ROLE_TOO_LOW = Denial("role_too_low", "This app may not do that; an owner or admin can.")
 UPDATE_NEEDED = Denial(
     "update_needed",
-    "The charger runs software older than 6.7.17. It stays closed until it is updated.",
+    "The charger runs software older than 6.7.17. It must be updated first.",
 )
 CHANGED = Denial(
     "changed_elsewhere", "Somebody else changed the passcode meanwhile. Nothing was changed now."

@@ -41,6 +41,8 @@ from chargepin.core.guard_state import (
     SoftwareChanged,
     Step,
     Ticked,
+    closed,
+    counted,
     with_link,
 )
 from chargepin.core.identity import Credential, Flag, RefusalCode, State
@@ -48,10 +50,11 @@ from chargepin.core.lockout import Refused
 
 RESET_WITHIN_S = 120.0
 KEEP_RUNNING_S = 600.0
+KEEP_SEEN_S = 3600.0
 COUNT_FOR_S = 3600.0
 
 # Every change of a link's phase that exists. An event that would need another one is a breach of
-# the protocol and ends the link. The diagram in docs/design.md is drawn from this table.
+# the protocol and ends the link. docs/diagrams.md is drawn from this table.
 TRANSITIONS: Final = MappingProxyType(
     {
         (Phase.LOCKED, HelloReceived): frozenset({Phase.LOCKED, Phase.GREETED}),
@@ -59,7 +62,7 @@ TRANSITIONS: Final = MappingProxyType(
         (Phase.PROVING, HelloReceived): frozenset({Phase.LOCKED, Phase.GREETED}),
         (Phase.GREETED, ShareReceived): frozenset({Phase.LOCKED, Phase.PROVING}),
         (Phase.PROVING, ProofChecked): frozenset({Phase.LOCKED, Phase.GRANTED}),
-        (Phase.GRANTED, Commanded): frozenset({Phase.GRANTED}),
+        (Phase.GRANTED, Commanded): frozenset({Phase.GRANTED, Phase.CLOSED}),
     }
 )
 
@@ -136,8 +139,10 @@ def _take_from_link(
             after = _checked(guard, link, event)
         case Commanded():
             after = commanded(guard, link, event, now_s)
-    moved = after.guard.links.get(event.link)
-    assert moved is None or moved.phase in allowed  # noqa: S101 - the table is the authority
+        case _:
+            assert_never(event)
+    moved = after.guard.links[event.link]
+    assert moved.phase in allowed  # noqa: S101 - the table is the authority
     return after
 
 
@@ -151,7 +156,7 @@ def _greeted(guard: Guard, link: Link, event: HelloReceived, now_s: float) -> St
         phase=Phase.LOCKED,
         credential=event.credential,
         generation=durable.generation,
-        bond=event.bond,
+        bond=event.bond if event.credential is Credential.BOND else None,
         charged_s=None,
     )
     code = _refusal_of_hello(guard, event)
@@ -161,7 +166,7 @@ def _greeted(guard: Guard, link: Link, event: HelloReceived, now_s: float) -> St
     effect = SendParams(
         event.link,
         State.OPEN if durable.mode is Mode.OPEN else State.PROTECTED,
-        flags_of(guard, now_s) | (Flag.BOND_KNOWN if event.bond else Flag(0)),
+        flags_of(guard, now_s) | (Flag.BOND_KNOWN if link.bond else Flag(0)),
         refusal.retry_after_s if refusal else 0.0,
         durable.lockout.tries_left(now_s) if durable.mode is Mode.PROTECTED else 0,
     )
@@ -202,7 +207,7 @@ def _share(guard: Guard, link: Link, event: ShareReceived, now_s: float) -> Step
     if code is not None:
         return _refused(guard, link, event.link, code)
     if link.credential is not Credential.PASSCODE:
-        verifier = link.bond.verifier if link.bond and link.credential is Credential.BOND else None
+        verifier = link.bond.verifier if link.bond else None
         moved = replace(link, phase=Phase.PROVING)
         return Step(with_link(guard, event.link, moved), (Respond(event.link, verifier),))
     refusal = durable.lockout.refusal(now_s)
@@ -225,10 +230,10 @@ def _share(guard: Guard, link: Link, event: ShareReceived, now_s: float) -> Step
 def _refusal_of_share(guard: Guard, link: Link) -> RefusalCode | None:
     if link.generation != guard.durable.generation:
         return RefusalCode.CHANGED
-    protected = guard.durable.mode is Mode.PROTECTED
-    if link.credential is Credential.OPEN and protected:
+    mode = guard.durable.mode
+    if link.credential is Credential.OPEN and mode is not Mode.OPEN:
         return RefusalCode.PASSCODE_NEEDED
-    if link.credential is Credential.PASSCODE and not protected:
+    if link.credential is Credential.PASSCODE and mode is not Mode.PROTECTED:
         return RefusalCode.NOT_SET
     if link.credential is Credential.BOND:
         known = link.bond and bonds.by_id(guard.durable.bonds, link.bond.bond_id)
@@ -239,9 +244,7 @@ def _refusal_of_share(guard: Guard, link: Link) -> RefusalCode | None:
 def _refused(
     guard: Guard, link: Link, number: int, code: RefusalCode, retry_after_s: float = 0.0
 ) -> Step:
-    name = f"refused_{code.name.lower()}"
-    counted = {**guard.counted, name: guard.counted.get(name, 0) + 1}
-    guard = replace(guard, counted=MappingProxyType(counted))
+    guard = counted(guard, f"refused_{code.name.lower()}")
     effects = (Refuse(number, code, retry_after_s),)
     return Step(with_link(guard, number, replace(link, phase=Phase.LOCKED)), effects)
 
@@ -258,7 +261,7 @@ def _checked(guard: Guard, link: Link, event: ProofChecked) -> Step:
     role = Role.USER
     if link.credential is Credential.OPEN:
         role = Role.OWNER
-    elif link.credential is Credential.BOND and link.bond is not None:
+    elif link.bond is not None:
         role = link.bond.role
         seen = MappingProxyType({**guard.seen, link.bond.bond_id: event.unix_s})
         guard = replace(guard, seen=seen)
@@ -268,7 +271,7 @@ def _checked(guard: Guard, link: Link, event: ProofChecked) -> Step:
         entries = (Entry("passcode_entered", {"generation": durable.generation}),)
     moved = replace(link, phase=Phase.GRANTED, role=role, charged_s=None)
     guard = with_link(replace(guard, durable=durable), event.link, moved)
-    bond_id = link.bond.bond_id if link.credential is Credential.BOND and link.bond else None
+    bond_id = link.bond.bond_id if link.bond else None
     return Step(guard, (Grant(event.link, role, bond_id),), entries)
 
 
@@ -278,7 +281,19 @@ def _checked(guard: Guard, link: Link, event: ProofChecked) -> Step:
 def _pressed(guard: Guard, now_s: float) -> Step:
     durable = replace(guard.durable, lockout=guard.durable.lockout.pressed(now_s))
     guard = replace(guard, durable=durable, pressed_s=now_s)
-    return Step(guard, (), (Entry("button_pressed"),))
+    entries = [Entry("button_pressed")]
+    # Who proved the passcode itself and stands at the charger is an owner; a bond's role is fixed
+    # at issue. With two such sessions nobody can tell whose owner pressed.
+    proved = [
+        (number, link)
+        for number, link in guard.links.items()
+        if link.phase is Phase.GRANTED and link.credential is Credential.PASSCODE
+    ]
+    if len(proved) == 1 and proved[0][1].role < Role.OWNER:
+        number, link = proved[0]
+        guard = with_link(guard, number, replace(link, role=Role.OWNER))
+        entries.append(Entry("owner_by_button"))
+    return Step(guard, (), tuple(entries))
 
 
 def _held(guard: Guard, now_s: float) -> Step:
@@ -294,10 +309,14 @@ def _ticked(guard: Guard, now_s: float) -> Step:
         entries = (Entry("strangers", dict(guard.counted)),)
         guard = replace(guard, counted=MappingProxyType({}), counted_s=now_s)
     durable = guard.durable
-    if now_s >= durable.running_s + KEEP_RUNNING_S and durable.lockout.timing(now_s):
+    unstored_s = now_s - durable.running_s
+    timing = unstored_s >= KEEP_RUNNING_S and durable.lockout.timing(now_s)
+    if timing or (unstored_s >= KEEP_SEEN_S and guard.seen):
         guard = replace(guard, durable=replace(durable))  # a new object: it is stored anew
     return Step(guard, (), entries)
 
 
 def _breach(guard: Guard, number: int, what: str) -> Step:
+    if guard.links[number].phase is not Phase.CLOSED:  # else it is being hung up already
+        guard = counted(closed(guard, (number,)), "breach")
     return Step(guard, (Drop(number, f"breach of the protocol: {what}"),))

@@ -17,7 +17,7 @@ from chargepin.core.guard_state import (
     Guard,
     Link,
     Step,
-    relocked,
+    closed,
     with_link,
 )
 
@@ -25,13 +25,12 @@ from chargepin.core.guard_state import (
 def commanded(guard: Guard, link: Link, event: Commanded, now_s: float) -> Step:
     """Carry out a session's command, or deny it."""
     command, number = event.command, event.link
-    if link.role < commands.ROLE_NEEDED[type(command)]:
-        return _denied(guard, number, commands.ROLE_TOO_LOW)
-    if guard.downgraded:
-        return _denied(guard, number, commands.UPDATE_NEEDED)
+    denial = _denial(guard, link, command, now_s)
+    if denial is not None:
+        return _denied(guard, number, denial)
     match command:
         case commands.SetPasscode():
-            return _set_passcode(guard, number, command, now_s)
+            return _set_passcode(guard, number, command)
         case commands.AddBond():
             return _add_bond(guard, number, link, command)
         case commands.ForgetBond(bond_id):
@@ -42,7 +41,7 @@ def commanded(guard: Guard, link: Link, event: Commanded, now_s: float) -> Step:
         case commands.SetPolicy(policy):
             return _done(guard, number, replace(guard.durable, policy=policy), "policy_set")
         case commands.TakeClaim(claim):
-            return _claimed(guard, number, claim, now_s)
+            return _claimed(guard, number, claim)
         case commands.Release():
             return _done(guard, number, replace(guard.durable, claim=None), "released")
         case commands.Reset():
@@ -51,15 +50,27 @@ def commanded(guard: Guard, link: Link, event: Commanded, now_s: float) -> Step:
             assert_never(command)
 
 
-def _set_passcode(guard: Guard, number: int, command: commands.SetPasscode, now_s: float) -> Step:
+def _denial(
+    guard: Guard, link: Link, command: commands.Command, now_s: float
+) -> commands.Denial | None:
+    """Whatever the command is about, why it may not be carried out now."""
+    if link.role < commands.ROLE_NEEDED[type(command)]:
+        return commands.ROLE_TOO_LOW
+    if guard.outdated:
+        return commands.UPDATE_NEEDED
+    # where everybody is let in, the presence rule guards each change, or one could end the rule
+    if guard.durable.mode is Mode.OPEN and not guard.first_set_allowed(now_s):
+        return commands.PRESENCE_NEEDED
+    return None
+
+
+def _set_passcode(guard: Guard, number: int, command: commands.SetPasscode) -> Step:
     durable = guard.durable
     protected = durable.mode is Mode.PROTECTED
     if command.generation != durable.generation + 1:
         return _denied(guard, number, commands.CHANGED)
     if protected is not command.rotation:
         return _denied(guard, number, commands.ALREADY_SET if protected else commands.NOT_SET)
-    if not protected and not guard.first_set_allowed(now_s):
-        return _denied(guard, number, commands.PRESENCE_NEEDED)
     table = () if not protected else durable.bonds
     if command.keep is not None:
         table = bonds.kept(table, command.keep)
@@ -78,7 +89,8 @@ def _set_passcode(guard: Guard, number: int, command: commands.SetPasscode, now_
     name = "passcode_rotated" if protected else "passcode_set"
     detail: dict[str, str | int] = {"generation": durable.generation, "bonds": len(table)}
     effects = (Answer(number), *forget, DropAll("the passcode changed"))
-    return Step(relocked(replace(guard, durable=durable)), effects, (Entry(name, detail),))
+    guard = closed(replace(guard, durable=durable), guard.links)
+    return Step(guard, effects, (Entry(name, detail),))
 
 
 def _factory_kept(durable: Durable) -> Factory | None:
@@ -86,7 +98,7 @@ def _factory_kept(durable: Durable) -> Factory | None:
     factory = durable.factory
     if factory is None or durable.credential != factory.credential:
         return factory
-    return replace(factory, charged=durable.lockout.charged)
+    return replace(factory, charged=max(factory.charged, durable.lockout.charged))
 
 
 def _add_bond(guard: Guard, number: int, link: Link, command: commands.AddBond) -> Step:
@@ -104,7 +116,7 @@ def _add_bond(guard: Guard, number: int, link: Link, command: commands.AddBond) 
     durable = replace(durable, bonds=table, owner_token_hash=None if owner else token)
     detail: dict[str, str | int] = {"bond": bond.bond_id, "role": role.word, "name": bond.name}
     after = _done(guard, number, durable, "bond_added", detail)
-    raised = replace(link, role=max(link.role, role))
+    raised = replace(link, role=max(link.role, role), bond=link.bond or bond)
     return replace(after, guard=with_link(after.guard, number, raised))
 
 
@@ -117,20 +129,15 @@ def _forget_bond(guard: Guard, number: int, link: Link, bond_id: str) -> Step:
         return _denied(guard, number, commands.NO_SUCH_BOND)
     durable = replace(guard.durable, bonds=bonds.without(guard.durable.bonds, bond_id))
     after = _done(guard, number, durable, "bond_forgotten", {"bond": bond_id})
-    drops = tuple(
-        Drop(other, "its bond was forgotten")
-        for other, held in guard.links.items()
-        if held.bond is not None and held.bond.bond_id == bond_id
-    )
-    return replace(after, effects=(*after.effects, *drops))
+    ending = [n for n, held in guard.links.items() if held.bond and held.bond.bond_id == bond_id]
+    drops = (Drop(other, "its bond was forgotten") for other in ending)
+    return replace(after, guard=closed(after.guard, ending), effects=(*after.effects, *drops))
 
 
-def _claimed(guard: Guard, number: int, claim: ClaimKept, now_s: float) -> Step:
+def _claimed(guard: Guard, number: int, claim: ClaimKept) -> Step:
     kept = guard.durable.claim
     if kept is not None and kept != claim:
         return _denied(guard, number, commands.ALREADY_CLAIMED)
-    if guard.durable.mode is Mode.OPEN and not guard.first_set_allowed(now_s):
-        return _denied(guard, number, commands.PRESENCE_NEEDED)
     durable = replace(guard.durable, claim=claim)
     return _done(guard, number, durable, "claimed", {"account": claim.account})
 
@@ -171,4 +178,4 @@ def reset(guard: Guard, before: tuple[Effect, ...]) -> Step:
         )
     effects = (*before, ForgetBluetoothBonds(), DropAll("the charger was reset"))
     entry = Entry("reset", {"incarnation": fresh.incarnation})
-    return Step(relocked(replace(guard, durable=fresh)), effects, (entry,))
+    return Step(closed(replace(guard, durable=fresh), guard.links), effects, (entry,))

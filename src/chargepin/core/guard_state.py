@@ -1,6 +1,6 @@
 """The guard's state, and the events and effects of its steps."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from types import MappingProxyType
@@ -31,7 +31,8 @@ class Phase(Enum):
 class Link:
     """What is remembered of one connection while it lasts.
 
-    opened_s: running seconds. credential, generation: of its HELLO. bond: named by a valid tag.
+    opened_s: running seconds. credential, generation: of its HELLO. bond: named by a valid tag,
+    or drawn in its session.
     charged_s: when its attempt was charged, None if none is. role: of its session.
     """
 
@@ -224,16 +225,21 @@ class Guard:
     update_available: bool = False
 
     @property
+    def outdated(self) -> bool:
+        """Running software that does not know passcodes: none can be set."""
+        return self.software < PASSCODE_SINCE
+
+    @property
     def downgraded(self) -> bool:
         """Protected, but running software that does not know passcodes: stays closed."""
-        return self.durable.mode is not Mode.OPEN and self.software < PASSCODE_SINCE
+        return self.durable.mode is not Mode.OPEN and self.outdated
 
     def present(self, now_s: float) -> bool:
         """Whether somebody pressed the button in the last two minutes."""
         return self.pressed_s is not None and now_s < self.pressed_s + PRESENCE_S
 
     def first_set_allowed(self, now_s: float) -> bool:
-        """Whether a first set or claim is taken now, by the presence rule of the policy."""
+        """Whether an open charger may be changed now, by the presence rule of the policy."""
         if not self.durable.policy.first_set_needs_presence:
             return True
         return self.present(now_s) or now_s < self.started_s + FIRST_MINUTES_S
@@ -254,10 +260,15 @@ def with_link(guard: Guard, number: int, link: Link | None) -> Guard:
     return replace(guard, links=MappingProxyType(links))
 
 
-def relocked(guard: Guard) -> Guard:
-    """Every session dies with the passcode it proved."""
-    links = {
-        number: Link(opened_s=link.opened_s, phase=Phase.CLOSED)
-        for number, link in guard.links.items()
-    }
+def closed(guard: Guard, numbers: Iterable[int]) -> Guard:
+    """Take nothing more from these links: they are being hung up."""
+    links = dict(guard.links)
+    for number in numbers:
+        links[number] = Link(opened_s=links[number].opened_s, phase=Phase.CLOSED)
     return replace(guard, links=MappingProxyType(links))
+
+
+def counted(guard: Guard, name: str) -> Guard:
+    """Count an event of strangers."""
+    counts = {**guard.counted, name: guard.counted.get(name, 0) + 1}
+    return replace(guard, counted=MappingProxyType(counts))
