@@ -33,6 +33,7 @@ OLDEST_APP: Final = Version(0, 1, 0)
 _SQLITE: Final = "sqlite:///"
 _REQUESTS_AT_ONCE: Final = 20_000  # streams of events included
 _KNOCK_S: Final = 0.005
+_HIGHEST_PORT: Final = 65_535
 _KEY_ID: Final = "master_key_id"
 
 
@@ -107,7 +108,10 @@ class _Embedded(Protocol):
 
 
 class AccountServer:
-    """A service that listens, on the running loop. url: where, without a slash at the end."""
+    """A service that listens, on the running loop.
+
+    url: where, without a slash at the end; host and port: the same in parts.
+    """
 
     def __init__(
         self,
@@ -118,18 +122,13 @@ class AccountServer:
         url: str,
     ) -> None:
         self.url = url
+        self.host: str
+        self.port: int
+        self.host, self.port = reserved.getsockname()[:2]
         self._service = service
         self._server = server
         self._serving = serving
         self._reserved = reserved
-
-    @property
-    def host(self) -> str:
-        return str(self._reserved.getsockname()[0])
-
-    @property
-    def port(self) -> int:
-        return int(self._reserved.getsockname()[1])
 
     async def close(self) -> None:
         """Answer what was asked, end the streams, close the database. May be called again."""
@@ -212,6 +211,8 @@ def _reserved(host: str, port: int) -> socket.socket:
     The embedded server opens its own sockets and tells no port that it was given by chance.
     Raises ServiceCannotStart.
     """
+    if not 0 <= port <= _HIGHEST_PORT:
+        raise ServiceCannotStart(f"Cannot listen on port {port}: ports end at {_HIGHEST_PORT}.")
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         # Sharing is by SO_REUSEPORT, which would let two services share one port unnoticed:
@@ -226,7 +227,7 @@ def _reserved(host: str, port: int) -> socket.socket:
         except BaseException:
             reserved.close()
             raise
-    except (OSError, OverflowError) as error:
+    except (OSError, UnicodeError) as error:
         why = getattr(error, "strerror", None) or error
         raise ServiceCannotStart(f"Cannot listen on {host} port {port}: {why}.") from error
     return reserved

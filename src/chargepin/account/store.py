@@ -69,12 +69,14 @@ class SqliteStore:
         except BaseException:
             os.close(self._lock)
             raise
+        self._closed = False
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write_forever, name="account-writer")
         self._thread.start()
 
     def close(self) -> None:
-        """Write what is queued, then close. The store cannot be used afterwards."""
+        """Write what is queued, then close; afterwards everything raises StorageFailed."""
+        self._closed = True
         self._jobs.put(None)
         self._thread.join()
         self._reader.close()
@@ -167,6 +169,8 @@ class SqliteStore:
     # ---- writes --------------------------------------------------------------------------------
 
     async def commit(self, change: Change) -> None:
+        if self._closed:
+            raise StorageFailed("the store is closed")
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
         self._jobs.put(_Job(change, loop, done))
@@ -382,18 +386,11 @@ def _read_audit(path: Path, account_id: str) -> tuple[tuple[log.Entry, ...], log
             ).fetchall()
     except sqlite3.Error as error:
         raise StorageFailed(f"the database cannot be read ({error})") from error
-    return tuple(_entry(*row) for row in rows), log.Head(*head) if head else log.EMPTY
+    return tuple(map(_entry, rows)), log.Head(*head) if head else log.EMPTY
 
 
-def _entry(
-    sequence: int,
-    unix_s: int,
-    running_s: float,
-    event: str,
-    detail: str,
-    previous: bytes,
-    digest: bytes,
-) -> log.Entry:
+def _entry(row: _Row) -> log.Entry:
+    sequence, unix_s, running_s, event, detail, previous, digest = row
     try:
         content = msgspec.json.decode(detail, type=log.Detail)
     except msgspec.MsgspecError:
