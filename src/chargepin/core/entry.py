@@ -19,6 +19,7 @@ from chargepin.core.identity import Credential, Flag, Hint, Params, Refusal, Ref
 
 AUTOMATIC_TRIES = 3
 TYPED_TRIES = 20
+HELLOS_PER_LINK = 3  # for a bond, then the passcode, then an open charger; no path has more
 
 
 class Stage(Enum):
@@ -188,7 +189,7 @@ class End:
 
 Action: TypeAlias = Reach | SayHello | Prove | Fetch | Ask | UseStock | Enter | End
 
-# Every change of stage that exists; the diagram in docs/design.md is drawn from this table.
+# Every change of stage that exists; docs/diagrams.md is drawn from this table.
 TRANSITIONS: Final = MappingProxyType(
     {
         (Stage.REACHING, Reached): frozenset({Stage.GREETING, Stage.INSIDE, Stage.ENDED}),
@@ -211,11 +212,17 @@ class OutOfTurn(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """The app's way in, so far. params: the newest, once read."""
+    """The app's way in, so far.
+
+    params: the newest, once read. said: the credential of the newest HELLO; hellos: how many were
+    said on this link.
+    """
 
     facts: Facts
     stage: Stage = Stage.REACHING
     params: Params | None = None
+    said: Credential | None = None
+    hellos: int = 0
     fetched: bool = False
 
 
@@ -263,22 +270,30 @@ def _reached(entry: Entry, hint: Hint | None) -> tuple[Entry, Action]:
             credential = Credential.BOND
         elif hint.state is State.OPEN:
             credential = Credential.OPEN
-    return replace(entry, stage=Stage.GREETING), SayHello(credential)
+    return _say_hello(replace(entry, hellos=0), credential)
+
+
+def _say_hello(entry: Entry, credential: Credential) -> tuple[Entry, Action]:
+    """Greet, unless the charger's answers lead in a circle."""
+    if entry.hellos == HELLOS_PER_LINK:
+        return _end(entry, End(Reason.PROTOCOL))
+    greeting = replace(entry, stage=Stage.GREETING, said=credential, hellos=entry.hellos + 1)
+    return greeting, SayHello(credential)
 
 
 def _answered(entry: Entry, params: Params) -> tuple[Entry, Action]:
+    reason = _doubt(entry, params) or _doubt_of_params(entry, params)
     entry = replace(entry, params=params)
-    reason = _doubt(entry.facts, params)
     if reason is not None:
         return _end(entry, End(reason))
-    if params.credential is Credential.BOND:
+    if entry.said is Credential.BOND:
         return replace(entry, stage=Stage.PROVING), Prove(Credential.BOND)
     if params.state is State.OPEN:
-        if params.credential is Credential.OPEN:
+        if entry.said is Credential.OPEN:
             return replace(entry, stage=Stage.PROVING), Prove(Credential.OPEN)
-        return replace(entry, stage=Stage.GREETING), SayHello(Credential.OPEN)
-    if params.credential is Credential.OPEN:
-        return replace(entry, stage=Stage.GREETING), SayHello(Credential.PASSCODE)
+        return _say_hello(entry, Credential.OPEN)
+    if entry.said is Credential.OPEN:
+        return _say_hello(entry, Credential.PASSCODE)
     if params.flags & Flag.EXHAUSTED:
         return _end(entry, End(Reason.EXHAUSTED))
     if params.flags & Flag.PAUSED:
@@ -286,36 +301,45 @@ def _answered(entry: Entry, params: Params) -> tuple[Entry, Action]:
     return _choose(entry)
 
 
-def _doubt(facts: Facts, params: Params) -> Reason | None:
-    """What a known charger can't be: another one, older, or open again."""
-    if facts.identity is None:
-        return None
-    if params.identity != facts.identity:
+def _doubt(entry: Entry, answer: Params | Refusal) -> Reason | None:
+    """What a charger can't be: another one than was known or has answered before, or older."""
+    facts = entry.facts
+    identity = facts.identity or (entry.params.identity if entry.params else answer.identity)
+    if answer.identity != identity:
         return Reason.OTHER_IDENTITY
-    if params.incarnation < facts.incarnation or params.generation < facts.generation:
+    if answer.incarnation < facts.incarnation or answer.generation < facts.generation:
         return Reason.OLDER_STATE
-    if facts.protected and params.state is State.OPEN:
-        return Reason.NO_LONGER_PROTECTED
     return None
+
+
+def _doubt_of_params(entry: Entry, params: Params) -> Reason | None:
+    """What else PARAMS can't say: that the passcode is gone, or something nobody asked."""
+    if entry.facts.protected and params.state is not State.PROTECTED:
+        return Reason.NO_LONGER_PROTECTED
+    if params.state is State.UNSUPPORTED:
+        return Reason.UPDATE_CHARGER
+    return None if params.credential is entry.said else Reason.PROTOCOL
 
 
 def _choose(entry: Entry) -> tuple[Entry, Action]:
     """Pick a passcode for what PARAMS ask, or the next source of one."""
     params, facts = entry.params, entry.facts
     assert params is not None  # noqa: S101 - only reached after PARAMS
+    may_type = facts.typed_tries < TYPED_TRIES
     typed = next((offer for offer in facts.offers if offer.typed), None)
+    if typed is not None and not may_type:
+        return _end(entry, End(Reason.TOO_MANY_TRIES))
     if typed is not None:
-        if facts.typed_tries >= TYPED_TRIES:
-            return _end(entry, End(Reason.TOO_MANY_TRIES))
         return replace(entry, stage=Stage.PROVING), Prove(Credential.PASSCODE, typed)
+    ask_first = facts.ask_first and facts.person
     fitting = next((offer for offer in facts.offers if _fits(offer, params)), None)
-    if fitting is not None and not facts.ask_first and facts.automatic_tries < AUTOMATIC_TRIES:
+    if fitting is not None and not ask_first and facts.automatic_tries < AUTOMATIC_TRIES:
         return replace(entry, stage=Stage.PROVING), Prove(Credential.PASSCODE, fitting)
-    if facts.account and not entry.fetched and not facts.ask_first:
+    if facts.account and not entry.fetched and not ask_first:
         return replace(entry, stage=Stage.FETCHING), Fetch()
-    if facts.person:
+    if facts.person and may_type:
         return replace(entry, stage=Stage.ASKING), Ask(params.tries_left)
-    if fitting is not None and facts.automatic_tries >= AUTOMATIC_TRIES:
+    if facts.person or fitting is not None:  # there is a way, but it was tried too often
         return _end(entry, End(Reason.TOO_MANY_TRIES))
     if facts.protected and facts.generation and params.generation > facts.generation:
         return _end(entry, End(Reason.CHANGED))
@@ -333,6 +357,7 @@ _REFUSALS: Final = MappingProxyType(
         RefusalCode.PASSCODE_NEEDED: Reason.PASSCODE_NEEDED,
         RefusalCode.EXHAUSTED: Reason.EXHAUSTED,
         RefusalCode.STORAGE_FAILED: Reason.CHARGER_STORAGE,
+        RefusalCode.BOND_UNKNOWN: Reason.PROTOCOL,
         RefusalCode.MALFORMED: Reason.PROTOCOL,
         RefusalCode.WRONG: Reason.PROTOCOL,
         RefusalCode.CHANGED: Reason.CHANGED,
@@ -342,14 +367,13 @@ _REFUSALS: Final = MappingProxyType(
 
 
 def _was_refused(entry: Entry, refusal: Refusal) -> tuple[Entry, Action]:
-    facts = entry.facts
-    if facts.identity is not None and refusal.identity != facts.identity:
-        return _end(entry, End(Reason.OTHER_IDENTITY))
+    doubt = _doubt(entry, refusal)
+    if doubt is not None:
+        return _end(entry, End(doubt))
     match refusal.code:
-        case RefusalCode.BOND_UNKNOWN:
-            facts = replace(facts, bonded=False)
-            again = replace(entry, facts=facts, stage=Stage.GREETING)
-            return again, SayHello(Credential.PASSCODE)
+        case RefusalCode.BOND_UNKNOWN if entry.said is Credential.BOND:
+            facts = replace(entry.facts, bonded=False)
+            return _say_hello(replace(entry, facts=facts), Credential.PASSCODE)
         case RefusalCode.APP_TOO_OLD:
             return _end(entry, End(Reason.UPDATE_APP, needed=refusal.oldest_app))
         case RefusalCode.PAUSED:
@@ -363,9 +387,9 @@ def _proof_ended(entry: Entry, *, held: bool) -> tuple[Entry, Action]:
         return replace(entry, stage=Stage.INSIDE), Enter()
     params = entry.params
     assert params is not None  # noqa: S101 - only reached after PARAMS
-    if params.credential is Credential.PASSCODE:
+    if entry.said is Credential.PASSCODE:
         return _end(entry, End(Reason.PASSCODE_WRONG, tries_left=max(0, params.tries_left - 1)))
-    if params.credential is Credential.BOND:
+    if entry.said is Credential.BOND:
         return _end(entry, End(Reason.BOND_UNKNOWN))
     return _end(entry, End(Reason.PROTOCOL))
 
