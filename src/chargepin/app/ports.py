@@ -138,6 +138,13 @@ class Vault(Protocol):
 
     def put(self, known: Known) -> None: ...
 
+    def update(self, serial: str, change: Callable[[Known], Known]) -> Known:
+        """Read, change and write one charger as one step, whatever other processes do.
+
+        change is given an empty Known(serial) for a charger that the vault does not know, and
+        must not use the vault. Returns what was written; nothing is if change raises.
+        """
+
     def forget(self, serial: str) -> None: ...
 
     def serials(self) -> Sequence[str]: ...
