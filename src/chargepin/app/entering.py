@@ -15,6 +15,7 @@ from chargepin.app.errors import (
     ChargepinError,
     Exhausted,
     IdentityMismatch,
+    LinkLost,
     PasscodeNeeded,
     PasscodeNotSet,
     PasscodeWrong,
@@ -42,6 +43,7 @@ from chargepin.core.identity import Credential, Params, State
 from chargepin.core.passcode import PasscodeFormatError, entered
 
 CONNECT_WITHIN_S = 10.0
+LOSSES_FORGIVEN = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +93,24 @@ class WayIn:
         self._typed: str | None = None
         self._supplied: tuple[Candidate, ...] = ()
         self._params: Params | None = None
+        self._proving = False
 
     async def enter(self) -> Inside:
         """Go all the way, or raise the one error that says why not."""
         known = self._with.vault.get(self._serial) or Known(self._serial)
         way = Entry(self._facts(known))
+        losses = 0
         while True:
             link = await self._with.radio.connect(self._found, timeout_s=CONNECT_WITHIN_S)
             try:
                 outcome = await self._on_link(link, way)
+            except LinkLost:
+                # A charger that just changed its passcode hangs up on everybody, newcomers too.
+                # Before anything was proved, coming back costs nothing.
+                losses += 1
+                if self._proving or losses > LOSSES_FORGIVEN:
+                    raise
+                continue
             except BaseException:
                 await link.close()
                 raise
@@ -186,6 +197,7 @@ class WayIn:
     ) -> tuple[entry.Event, Mapping[str, object]]:
         params = self._params
         assert params is not None  # noqa: S101 - only after PARAMS
+        self._proving = True
         known = self._with.vault.get(self._serial) or Known(self._serial)
         match credential:
             case Credential.OPEN:

@@ -1,0 +1,8 @@
+import pytest
+
+from chargepin.machine.clock import ManualLoop
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, type[ManualLoop]]]:
+    return ("asyncio", {"loop_factory": ManualLoop})
