@@ -2,13 +2,13 @@ import os
 import resource
 import shutil
 import stat
-import struct
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from captures import read_capture
 from chargepin.machine.capture import Capture
 
 _ADDRESS = bytes.fromhex("01000000 12ca")
@@ -16,22 +16,6 @@ _RESET = bytes.fromhex("01030c00")
 _RESET_DONE = bytes.fromhex("040e0401030c00")
 _DATA = bytes.fromhex("0240000a00") + bytes(10)
 _2026_US = 1_767_225_600_000_000
-
-
-def records(content: bytes) -> list[tuple[int, int, bytes, int]]:
-    """An own reader: adapter, opcode, data and microseconds since the year 0 of each record."""
-    assert content[:8] == b"btsnoop\0"
-    assert struct.unpack_from(">II", content, 8) == (1, 2001)
-    found, at = [], 16
-    while at < len(content):
-        original, included, flags, dropped, when = struct.unpack_from(">IIIIQ", content, at)
-        assert original == included
-        assert dropped == 0
-        data = content[at + 24 : at + 24 + included]
-        assert len(data) == included
-        found.append((flags >> 16, flags & 0xFFFF, data, when))
-        at += 24 + included
-    return found
 
 
 def write_some(path: Path) -> None:
@@ -50,8 +34,8 @@ def write_some(path: Path) -> None:
 def test_every_record_names_its_adapter_and_kind(tmp_path: Path) -> None:
     path = tmp_path / "file.btsnoop"
     write_some(path)
-    found = records(path.read_bytes())
-    assert [(adapter, opcode) for adapter, opcode, _, _ in found] == [
+    found = read_capture(path.read_bytes())
+    assert [(record.adapter, record.opcode) for record in found] == [
         (0, 0),
         (0, 8),
         (1, 0),
@@ -63,12 +47,14 @@ def test_every_record_names_its_adapter_and_kind(tmp_path: Path) -> None:
         (1, 9),
         (1, 1),
     ]
-    assert found[0][2] == b"\0\0" + _ADDRESS + b"hci0\0\0\0\0"
-    assert found[4][2] == _RESET[1:]
-    assert found[5][2] == _RESET_DONE[1:]
-    assert found[6][2] == found[7][2] == _DATA[1:]
+    assert found[0].data == b"\0\0" + _ADDRESS + b"hci0\0\0\0\0"
+    assert found[4].data == _RESET[1:]
+    assert found[5].data == _RESET_DONE[1:]
+    assert found[6].data == found[7].data == _DATA[1:]
     # The format's own anchor: 2000-01-01 is 0x00E03AB44A676000.
-    assert {when for *_, when in found} == {0x00E03AB44A676000 + _2026_US - 946_684_800 * 1_000_000}
+    assert {record.since_year_0_us for record in found} == {
+        0x00E03AB44A676000 + _2026_US - 946_684_800 * 1_000_000
+    }
 
 
 def test_the_file_is_private_though_it_was_not(tmp_path: Path) -> None:
@@ -77,7 +63,7 @@ def test_the_file_is_private_though_it_was_not(tmp_path: Path) -> None:
     path.chmod(0o644)
     write_some(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert len(records(path.read_bytes())) == 10
+    assert len(read_capture(path.read_bytes())) == 10
 
 
 def test_a_place_that_is_not_there_is_an_os_error(tmp_path: Path) -> None:
@@ -107,7 +93,7 @@ def test_a_full_disk_ends_the_file_with_its_last_whole_record(tmp_path: Path) ->
     )
     assert child.stdout == "went on\n"
     assert str(path) in child.stderr
-    assert len(records(path.read_bytes())) == (10_000 - 16) // 274
+    assert len(read_capture(path.read_bytes())) == (10_000 - 16) // 274
 
 
 @pytest.mark.parametrize("tool", ["btmon", "tshark"])

@@ -49,8 +49,9 @@ class Room:
         """Hang up on every program and stop listening."""
         if self._server is not None:
             self._server.close()
-        for program in list(self._programs):
-            program.leave()
+        leaving = [program.leave() for program in self._programs]
+        if leaving:
+            await asyncio.wait(leaving)
         if self._server is not None:
             await self._server.wait_closed()
         if self._capture is not None:
@@ -82,6 +83,7 @@ class _Program(asyncio.Protocol):
         self._room = room
         self._capture = room._capture  # noqa: SLF001 -- one class in two halves
         self._buffer = bytearray()
+        self._gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -90,6 +92,7 @@ class _Program(asyncio.Protocol):
     def connection_lost(self, _: Exception | None) -> None:
         self._controller.reset()
         self._room._left(self, self._number)  # noqa: SLF001 -- as above
+        self._gone.set_result(None)
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -117,9 +120,11 @@ class _Program(asyncio.Protocol):
             _log.warning("program %d does not read: dropped", self._number)
             self.leave()
 
-    def leave(self) -> None:
+    def leave(self) -> asyncio.Future[None]:
+        """Hang up; what is returned is done once the controller is off the air."""
         self._buffer.clear()
         self._transport.abort()
+        return self._gone
 
 
 async def serve_radio(host: str, port: int, *, capture: Path | None = None, seed: int = 0) -> Room:
