@@ -68,20 +68,23 @@ class ScriptedRules:
 
 
 class WithholdingController(Controller):
-    """A controller whose links to some peers get nothing through."""
+    """A controller whose links to some peers get nothing through; or that says nothing at all."""
 
     def __init__(self, name: str, link: LocalLink) -> None:
         super().__init__(name, link=link)
         self.le_acl_data_packet_length = 251
         self.withheld: set[int] = set()
+        self.mute = False
 
     def send_hci_packet(self, packet: hci.HCI_Packet) -> None:
-        if (
-            isinstance(packet, hci.HCI_Number_Of_Completed_Packets_Event)
-            and packet.connection_handles[0] in self.withheld
-        ):
-            return
-        super().send_hci_packet(packet)
+        match packet:
+            case _ if self.mute:
+                return
+            case hci.HCI_Number_Of_Completed_Packets_Event(connection_handles=[handle]):
+                if handle not in self.withheld:
+                    super().send_hci_packet(packet)
+            case _:
+                super().send_hci_packet(packet)
 
 
 class Rig:

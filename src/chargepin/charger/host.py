@@ -129,6 +129,10 @@ class ChargerHost(Host):
 
     # ---- what Bumble calls ------------------------------------------------------------------
 
+    def on_packet(self, packet: bytes) -> None:
+        if self._listener is not None:
+            super().on_packet(packet)
+
     def on_transport_lost(self) -> None:
         if self.pending_response is not None and not self.pending_response.done():
             self.pending_response.set_exception(TimeoutError())
