@@ -18,6 +18,9 @@ check: $(STAMP)
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache >.venv/imports.log || { cat .venv/imports.log; exit 1; }
 
+bench: $(STAMP)
+	@PYTHONPATH=bench:tests $(BIN)/python bench/run.py
+
 lock: $(STAMP)
 	@$(BIN)/python -m pip install -q uv
 	@$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
