@@ -94,6 +94,7 @@ class WayIn:
         self._supplied: tuple[Candidate, ...] = ()
         self._params: Params | None = None
         self._proving = False
+        self._witness: handshake.Witness | None = None
 
     async def enter(self) -> Inside:
         """Go all the way, or raise the one error that says why not."""
@@ -207,7 +208,7 @@ class WayIn:
                 witness = handshake.bond_witness(known.bond.secret, params.identity)
             case Credential.PASSCODE:
                 assert offer is not None  # noqa: S101 - Prove carries one
-                witness = await self._witness(known, params, offer)
+                witness = self._witness = await self._hashed(known, params, offer)
                 self._count_try(params.generation, typed=offer.typed)
         try:
             return entry.ProofEnded(held=True), await session.prove(witness, params)
@@ -216,7 +217,7 @@ class WayIn:
         except WasRefused as was:
             return entry.WasRefused(was.refusal), {}
 
-    async def _witness(self, known: Known, params: Params, offer: Offer) -> handshake.Witness:
+    async def _hashed(self, known: Known, params: Params, offer: Offer) -> handshake.Witness:
         """The slow hash, from the vault if it is kept, else computed beside the event loop."""
         if not offer.typed:
             kept = known.witnesses.get(_witness_name(params))
@@ -289,7 +290,8 @@ class WayIn:
         token = next((c.owner_token for c in known.candidates if _same(c, proved)), None)
         token = token or proved.owner_token
         proved = msgspec.structs.replace(proved, owner_token=token)
-        witness = await self._witness(known, params, offer)
+        witness = self._witness
+        assert witness is not None  # noqa: S101 - it is what was proved
 
         def pinned(known: Known) -> Known:
             others = tuple(c for c in known.candidates if not _same(c, proved))
