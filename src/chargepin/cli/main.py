@@ -69,6 +69,7 @@ def run(arguments: Sequence[str], given: Terminal) -> int:
 
 def _run(arguments: list[str], given: Terminal) -> int:
     use(given)
+    given.json = "--json" in arguments  # known before a wrong command line is told
     command = get_command(build())
     try:
         outcome = command.main(args=arguments, prog_name="chargepin", standalone_mode=False)
