@@ -14,7 +14,7 @@ _SYNCHRONOUS_FULL = 2
 _BUSY_TIMEOUT_MS = 5000
 
 
-class DatabaseCorrupt(Exception):  # noqa: N818 -- it states a fact, as the app's errors do
+class DatabaseCorrupt(Exception):
     """The file at path is no database, or a damaged one. It was not changed."""
 
     def __init__(self, path: Path, finding: str) -> None:
