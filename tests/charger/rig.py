@@ -68,18 +68,27 @@ class ScriptedRules:
 
 
 class WithholdingController(Controller):
-    """A controller whose links to some peers get nothing through; or that says nothing at all."""
+    """A controller that fails at a test's will.
+
+    withheld: handles of links that get nothing through. refused: commands it does not take. mute:
+    it says nothing at all.
+    """
 
     def __init__(self, name: str, link: LocalLink) -> None:
         super().__init__(name, link=link)
         self.le_acl_data_packet_length = 251
         self.withheld: set[int] = set()
+        self.refused: set[int] = set()
         self.mute = False
 
     def send_hci_packet(self, packet: hci.HCI_Packet) -> None:
         match packet:
             case _ if self.mute:
                 return
+            case hci.HCI_Command_Complete_Event(command_opcode=opcode) if opcode in self.refused:
+                refusal = hci.HCI_ErrorCode.COMMAND_DISALLOWED_ERROR
+                packet.return_parameters = hci.HCI_StatusReturnParameters(refusal)
+                super().send_hci_packet(packet)
             case hci.HCI_Number_Of_Completed_Packets_Event(connection_handles=[handle]):
                 if handle not in self.withheld:
                     super().send_hci_packet(packet)

@@ -24,16 +24,20 @@ COMMAND_ONLY = Characteristic(
 
 
 class Server:
-    """A table with one of everything. locked: the rights of EVERYTHING are refused."""
+    """A table with one of everything.
+
+    locked: the rights of EVERYTHING are refused; locked_from: from so many requests for them on.
+    """
 
     def __init__(self, max_mtu: int = 247) -> None:
         self.locked = False
+        self.locked_from = 99
         self.written: list[bytes] = []
         self.table = Table(max_mtu)
         self.client = Client(1, b"nonce123")
         self.table.add_service(SERVICE)
         self.everything = self.table.add(
-            EVERYTHING, read=lambda _: b"all", write=self._write, may=self._may
+            EVERYTHING, read=lambda _: b"all", write=self._write, may=self.may
         )
         self.table.add_service("00001800-0000-1000-8000-00805f9b34fb")
         self.read_only = self.table.add(READ_ONLY, read=lambda _: b"n" * 40)
@@ -41,8 +45,9 @@ class Server:
         self.write_only = self.table.add(WRITE_ONLY, write=self._write)
         self.command_only = self.table.add(COMMAND_ONLY, write=self._write)
 
-    def _may(self, _client: Client) -> None:
-        if self.locked:
+    def may(self, _client: Client) -> None:
+        self.locked_from -= 1
+        if self.locked or not self.locked_from:
             raise Denied(AttError.INSUFFICIENT_AUTHORIZATION.value)
 
     def _write(self, _client: Client, value: bytes) -> None:
@@ -235,6 +240,30 @@ def test_ranges_are_checked() -> None:
         )
     grouped = b"\x10" + handle(1) + handle(9) + b"\x03\x28"
     assert server.ask(grouped) == error(0x10, 1, Code.UNSUPPORTED_GROUP_TYPE)
+
+
+def test_a_service_is_found_by_its_uuid_with_the_handles_it_spans() -> None:
+    server = Server()
+    gap = handle(5) + handle(14)
+    asked = b"\x06" + handle(1) + handle(0xFFFF) + b"\x00\x28"
+    assert server.ask(asked + b"\x00\x18") == b"\x07" + gap
+    assert server.ask(asked + b"\x01\x18") == error(0x06, 1, Code.ATTRIBUTE_NOT_FOUND)
+    grouped = b"\x10" + handle(2) + handle(0xFFFF) + b"\x00\x28"
+    assert server.ask(grouped) == b"\x11\x06" + gap + b"\x00\x18"
+    server.ask(b"\x02\xf7\x00")
+    cccd = b"\x06" + handle(1) + handle(0xFFFF) + b"\x02\x29\x00\x00"
+    both = (server.everything + 1, server.notify_only + 1)
+    assert server.ask(cccd) == b"\x07" + b"".join(handle(at) * 2 for at in both)
+
+
+def test_reading_by_type_stops_at_what_may_not_be_read() -> None:
+    server = Server()
+    server.table.add(EVERYTHING, read=lambda _: b"two", may=server.may)
+    asked = b"\x08" + handle(1) + handle(0xFFFF) + bytes.fromhex("fc349b5f8000008000100000020000f0")
+    both = handle(server.everything) + b"all" + handle(16) + b"two"
+    assert server.ask(asked) == b"\x09\x05" + both
+    server.locked_from = 2
+    assert server.ask(asked) == b"\x09\x05" + both[:5]
 
 
 def test_a_short_uuid_may_be_asked_for_in_full() -> None:

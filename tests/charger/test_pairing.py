@@ -536,6 +536,10 @@ async def test_a_bond_that_cannot_be_stored_is_no_bond() -> None:
         await initiator.encrypt()
         initiator.give_identity(bytes(16), "F0:00:00:00:01:99")
         assert await initiator.wire.hear() == failed(ErrorCode.UNSPECIFIED_REASON)
+        initiator = Initiator(await rig.connected())
+        await initiator.up_to_the_key(REQUEST[:5] + bytes(2))  # it gives no identity
+        await initiator.encrypt()
+        assert await initiator.wire.hear() == failed(ErrorCode.UNSPECIFIED_REASON)
         assert not [each for each in rig.events if isinstance(each, BluetoothBonded)]
 
 

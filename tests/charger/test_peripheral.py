@@ -10,6 +10,7 @@ from bumble import hci
 from bumble.att import ATT_CID, ATT_Error
 from bumble.device import Connection, Peer
 from bumble.gatt_client import CharacteristicProxy
+from bumble.ll import ConnectInd
 
 from chargepin.charger.air import (
     Appearance,
@@ -23,6 +24,7 @@ from chargepin.charger.air import (
 )
 from chargepin.charger.pairing import BluetoothBond, BondsInMemory
 from chargepin.charger.peripheral import FLUSH_MAX_S, STALLED_S, Peripheral
+from chargepin.charger.ports import StoreFailed
 from chargepin.core import gatt
 from chargepin.core.gatt import Layout
 from chargepin.machine.clock import ManualLoop
@@ -553,6 +555,37 @@ async def test_a_bonded_phone_is_told_of_other_services_until_it_has_heard() -> 
         assert (await wire.ask(b"\x0a\x03\x00"))[0] == 0x0B  # and nothing before it
 
 
+class ReadOnlyBonds(BondsInMemory):
+    """A store whose medium takes nothing more."""
+
+    full = False
+
+    def put(self, bond: BluetoothBond) -> None:
+        if self.full:
+            raise StoreFailed("read-only")
+        super().put(bond)
+
+
+async def test_a_store_that_fails_means_that_the_phone_is_told_again() -> None:
+    bonds = ReadOnlyBonds()
+    async with charger_and_phones(bonds) as rig:
+        await rig.start(Appearance("WB123456", Layout.BGX, passcode=False, software="6.6.0"))
+        phone = await rig.phone()
+        connection = await rig.connected(phone)
+        await connection.pair()
+        await rig.charger.stop()
+        bonds.full = True
+        await rig.start()
+        for _ in range(2):
+            connection = await rig.connected(phone)
+            wire = Wire(connection, ATT_CID)
+            await connection.encrypt()
+            assert (await wire.hear())[0] == 0x1D
+            wire.send(b"\x1e")
+            assert (await wire.ask(b"\x0a\x03\x00"))[0] == 0x0B
+            await connection.disconnect()
+
+
 async def test_a_stranger_or_an_unchanged_table_brings_no_indication(rig: Rig) -> None:
     phone = await rig.phone()
     connection = await rig.connected(phone)
@@ -607,6 +640,64 @@ async def test_a_controller_that_never_answers_cannot_be_started() -> None:
         manual_loop().advance(11)
         with pytest.raises(ControllerError, match="does not answer"):
             await starting
+
+
+async def test_a_controller_that_refuses_to_be_set_up_cannot_be_started() -> None:
+    async with charger_and_phones() as rig:
+        rig.controller.refused.add(hci.HCI_LE_SET_RANDOM_ADDRESS_COMMAND)
+        with pytest.raises(ControllerError, match="refused"):
+            await rig.start()
+        rig.controller.refused.clear()
+        await rig.start()
+
+
+async def test_a_controller_that_will_not_advertise_cannot_be_started() -> None:
+    async with charger_and_phones() as rig:
+        rig.controller.refused.add(hci.HCI_LE_SET_ADVERTISING_ENABLE_COMMAND)
+        with pytest.raises(ControllerError):
+            await rig.start()
+
+
+async def test_a_controller_with_no_link_to_spare_advertises_when_one_ends(rig: Rig) -> None:
+    phone = await rig.phone()
+    rig.controller.refused.add(hci.HCI_LE_SET_ADVERTISING_ENABLE_COMMAND)
+    connection = await rig.connected(phone)
+    await Peer(connection).request_mtu(100)
+    assert not rig.charger.lost.done()
+    rig.controller.refused.clear()
+    await connection.disconnect()
+    await rig.connected(phone)
+
+
+async def test_a_phone_that_connects_while_the_charger_stops_is_hung_up_on(rig: Rig) -> None:
+    phone = await rig.phone()
+    stopping = asyncio.create_task(rig.charger.stop())
+    await asyncio.sleep(0)
+    rig.controller.on_le_connect_ind(
+        ConnectInd(phone.random_address, hci.Address(CHARGER), interval=10, latency=0, timeout=10)
+    )
+    await stopping
+    assert await rig.told(LinkClosed) == [LinkClosed(1, LinkEnd.DROPPED)]
+    assert rig.controller.le_connections == {}
+
+
+async def test_a_link_that_will_not_end_does_not_keep_the_charger_from_stopping(rig: Rig) -> None:
+    await rig.connected()
+    rig.controller.refused.add(hci.HCI_LE_SET_ADVERTISING_ENABLE_COMMAND)
+    stopping = asyncio.create_task(rig.charger.stop())
+    rig.controller.le_connections.clear()  # it will find nothing to disconnect
+    while not stopping.done():
+        manual_loop().advance(1)
+        await asyncio.sleep(0)
+    assert await rig.told(LinkClosed) == [LinkClosed(1, LinkEnd.DROPPED)]
+
+
+async def test_a_handle_that_comes_again_ends_the_link_that_had_it(rig: Rig) -> None:
+    await rig.connected()
+    rig.controller.le_connections.clear()  # its end is never reported
+    await rig.connected()
+    assert await rig.told(LinkClosed) == [LinkClosed(1, LinkEnd.LOST)]
+    assert rig.charger.links == (2,)
 
 
 async def test_a_phone_out_of_range_is_lost(rig: Rig) -> None:

@@ -50,7 +50,8 @@ class ChargerHost(Host):
 
     def __init__(self, transport: Transport, listener: Listener) -> None:
         super().__init__(transport.source, transport.sink)
-        self._listener: Listener | None = listener
+        self._listener = listener
+        self._closed = False
         self._orders: set[asyncio.Task[bool]] = set()
         self.on("le_connection", self._on_connection)
         self.on("disconnection", listener.closed)
@@ -124,19 +125,18 @@ class ChargerHost(Host):
 
     def close(self) -> None:
         """Hear nothing more."""
-        self._listener = None
-        self.remove_all_listeners()
+        self._closed = True
 
     # ---- what Bumble calls ------------------------------------------------------------------
 
     def on_packet(self, packet: bytes) -> None:
-        if self._listener is not None:
+        if not self._closed:
             super().on_packet(packet)
 
     def on_transport_lost(self) -> None:
         if self.pending_response is not None and not self.pending_response.done():
             self.pending_response.set_exception(TimeoutError())
-        if self._listener is not None:
+        if not self._closed:
             self._listener.lost()
 
     def on_hci_event(self, event: hci.HCI_Event) -> None:
@@ -144,24 +144,19 @@ class ChargerHost(Host):
             self.on_transport_lost()
 
     def on_hci_acl_data_packet(self, packet: hci.HCI_AclDataPacket) -> None:
-        if self._listener is not None:
-            self._listener.arrived(packet.connection_handle, packet.pb_flag, packet.data)
+        self._listener.arrived(packet.connection_handle, packet.pb_flag, packet.data)
 
     def on_hci_number_of_completed_packets_event(
         self, event: hci.HCI_Number_Of_Completed_Packets_Event
     ) -> None:
         super().on_hci_number_of_completed_packets_event(event)
-        if self._listener is not None:
-            for handle, packets in zip(
-                event.connection_handles, event.num_completed_packets, strict=True
-            ):
-                self._listener.sent(handle, packets)
+        counts = zip(event.connection_handles, event.num_completed_packets, strict=True)
+        for handle, packets in counts:
+            self._listener.sent(handle, packets)
 
     def on_hci_le_long_term_key_request_event(
         self, event: hci.HCI_LE_Long_Term_Key_Request_Event
     ) -> None:
-        if self._listener is None:
-            return
         handle = event.connection_handle
         key = self._listener.key(handle, event.random_number, event.encryption_diversifier)
         if key is None:
@@ -176,9 +171,7 @@ class ChargerHost(Host):
             )
 
     def _on_connection(self, handle: int, address: hci.Address, *_: object) -> None:
-        if self._listener is not None:
-            self._listener.opened(handle, address)
+        self._listener.opened(handle, address)
 
     def _on_encryption(self, handle: int, enabled: int = 1, *_: object) -> None:
-        if self._listener is not None:
-            self._listener.encrypted(handle, encrypted=bool(enabled))
+        self._listener.encrypted(handle, encrypted=bool(enabled))

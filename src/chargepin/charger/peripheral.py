@@ -195,6 +195,7 @@ class _OnAir:
         self._lost = lost
         self._wanted = False
         self._advertising = False
+        self._stopping = False
         self._adjusting: asyncio.Task[None] | None = None
         self._nobody = asyncio.Event()
         self._nobody.set()
@@ -229,6 +230,7 @@ class _OnAir:
 
     async def stop(self) -> None:
         """Fall silent: hang up on everybody, and wait for it at most STOP_MAX_S."""
+        self._stopping = True
         await asyncio.wait({self.advertise(wanted=False)})
         for link in tuple(self.links.values()):
             self._hang_up(link)
@@ -270,13 +272,15 @@ class _OnAir:
         self._nobody.clear()
         self._tell(LinkOpened(number, str(address), nonce))
         self._advertising = False  # the controller stops by itself when a peer connects
+        if self._stopping:  # it connected just before the charger fell silent
+            self._hang_up(link)
         self._adjust()
 
     def closed(self, handle: int, reason: int) -> None:
         link = self._handles.get(handle)
         if link is not None:
             self._over(link, link.end or (LinkEnd.HUNG_UP if reason in _HUNG_UP else LinkEnd.LOST))
-            self._adjust()  # a controller with all its links in use may have refused before
+            self._adjust()
 
     def arrived(self, handle: int, boundary: int, data: bytes) -> None:
         link = self._handles.get(handle)
@@ -374,5 +378,6 @@ class _OnAir:
             self._advertising = enable = self._wanted
             if not await self.host.advertise(enable=enable):
                 self._advertising = False
-                logger.warning("the controller refused to advertise; next try when a link ends")
-                return
+                if enable and not self.links:  # with nothing to wait for
+                    self._lost()
+                return  # a controller with all its links in use; tried again when one ends
