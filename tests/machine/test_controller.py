@@ -5,8 +5,9 @@ import subprocess
 import sys
 
 import pytest
+from bumble.transport.common import ParserSource
 
-from chargepin.machine.controller import ControllerError, open_controller
+from chargepin.machine.controller import ControllerError, open_controller, watch_kernel_socket
 from chargepin.radio import serve_radio
 
 _RESET = bytes.fromhex("01030c00")
@@ -77,6 +78,32 @@ async def test_a_python_without_bluetooth_sockets_is_named(
     monkeypatch.delattr(socket, "AF_BLUETOOTH", raising=False)
     with pytest.raises(ControllerError, match="built without Bluetooth sockets"):
         await open_controller("hci-socket:0")
+
+
+class UnpluggedLater(ParserSource):
+    """As Bumble's source for a kernel's socket, on a pair of sockets of the same manners."""
+
+    def __init__(self, end: socket.socket) -> None:
+        super().__init__()
+        self.socket = end
+
+
+@pytest.mark.parametrize("how", ["closed", "reset"])
+async def test_an_adapter_that_is_unplugged_is_noticed(how: str) -> None:
+    here, kernel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with here, kernel:
+        here.setblocking(False)
+        source, sink = UnpluggedLater(here), Sink()
+        source.set_packet_sink(sink)
+        watch_kernel_socket(source)
+        kernel.send(b"\xff\x00")  # no host's business
+        kernel.send(bytes.fromhex("040e0401030c00"))
+        async with asyncio.timeout(5):
+            assert await sink.packets.get() == bytes.fromhex("040e0401030c00")
+            if how == "reset":
+                here.send(b"never read")  # closing over unread data resets the other end
+            kernel.close()
+            await source.terminated
 
 
 _TEXT_OF_A_PACKET = """

@@ -1,6 +1,7 @@
 """Opens a Bluetooth controller, real or on the virtual radio, and notices when it is gone."""
 
 import asyncio
+import contextlib
 import errno
 import functools
 import importlib
@@ -9,13 +10,16 @@ import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Protocol, cast
 
+from bumble.core import InvalidPacketError
 from bumble.transport import open_transport
-from bumble.transport.common import Transport, TransportSpecError
+from bumble.transport.common import PacketParser, Transport, TransportSpecError
 
 _VIRTUAL = "tcp:"
 _KERNEL = "hci-socket"
 _PATIENCE_S = 1.0
+_PACKET_MAX_BYTES = 4096
 _PACKETS = (
     ("bumble.hci", "HCI_Packet"),
     ("bumble.smp", "SMP_Command"),
@@ -70,9 +74,42 @@ async def open_controller(name: str) -> Controller:
         transport = await open_transport(f"tcp-client:{rest}" if scheme == "tcp" else name)
     except Exception as error:  # every transport has failures of its own
         raise ControllerError(f"{name}: {_explain(name, scheme, error)}") from error
+    if scheme == _KERNEL:
+        watch_kernel_socket(cast("KernelSource", transport.source))
     lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     transport.source.terminated.add_done_callback(functools.partial(_terminated, lost))
     return Controller(name, transport, lost)
+
+
+class KernelSource(Protocol):
+    """Bumble's reading end of a kernel's HCI socket."""
+
+    socket: socket.socket
+    parser: PacketParser
+
+    def on_transport_lost(self) -> None: ...
+
+
+def watch_kernel_socket(source: KernelSource) -> None:
+    """Read instead of Bumble, which does not notice that an adapter was unplugged."""
+    loop = asyncio.get_running_loop()
+    descriptor = source.socket.fileno()
+
+    def receive() -> None:
+        try:
+            packet = source.socket.recv(_PACKET_MAX_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            packet = b""
+        if not packet:
+            loop.remove_reader(descriptor)
+            source.on_transport_lost()
+            return
+        with contextlib.suppress(InvalidPacketError):  # of a kind that is not for hosts
+            source.parser.feed_data(packet)
+
+    loop.add_reader(descriptor, receive)
 
 
 def _check_endpoint(name: str, endpoint: str) -> None:
