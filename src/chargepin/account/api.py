@@ -110,7 +110,7 @@ class _Embedded(Protocol):
 class AccountServer:
     """A service that listens, on the running loop.
 
-    url: where, without a slash at the end; host and port: the same in parts.
+    url: where, without a slash at the end; address, host, port: parts of it.
     """
 
     def __init__(
@@ -125,6 +125,7 @@ class AccountServer:
         self.host: str
         self.port: int
         self.host, self.port = reserved.getsockname()[:2]
+        self.address = url.removeprefix("http://")
         self._service = service
         self._server = server
         self._serving = serving

@@ -56,7 +56,7 @@ class StorageFailed(Exception):
     """The database cannot be read or written. Nothing of the change was written."""
 
 
-class ServiceCannotStart(Exception):
+class ServiceCannotStart(OSError):
     """What the service needs is missing or damaged; the message says what to do."""
 
 

@@ -36,6 +36,9 @@ from chargepin.core.messages import (
 MOST_MEMBERS: Final = 250
 """Members and open invitations of one charger."""
 
+GUEST_S: Final = 7 * 24 * 3600
+"""How long a guest has access if nothing else is said."""
+
 
 class Sharing:
     """Members and invitations. base_url: what links begin with."""
@@ -61,14 +64,18 @@ class Sharing:
     ) -> Invitation:
         """Make a link for one person, good once. An older one for the same person ends."""
         person = normal_person(request.person)
+        now_s = self._clock.unix_s()
+        until_unix_s = request.until_unix_s
+        if until_unix_s is None and request.role is AccessRole.GUEST:
+            until_unix_s = now_s + GUEST_S
         secret = secrets.token_urlsafe(32)
         offer = Offer(
             secret_hash=_hash(secret),
             person=person,
             role=request.role,
             made_by=caller.account_id,
-            until_unix_s=request.until_unix_s,
-            expires_unix_s=self._clock.unix_s() + request.expires_s,
+            until_unix_s=until_unix_s,
+            expires_unix_s=now_s + request.expires_s,
         )
         self._expect_sensible(offer)
 
@@ -191,8 +198,6 @@ class Sharing:
     def _expect_sensible(self, offer: Offer) -> None:
         if offer.role is AccessRole.OWNER:
             raise Refused(ProblemCode.MALFORMED, "A charger has one owner; invite another role.")
-        if offer.role is AccessRole.GUEST and offer.until_unix_s is None:
-            raise Refused(ProblemCode.MALFORMED, "Say until when a guest has access.")
         if offer.until_unix_s is not None and offer.until_unix_s <= self._clock.unix_s():
             raise Refused(ProblemCode.MALFORMED, "This access would have ended already.")
 

@@ -15,6 +15,7 @@ APP_HEADER = "Chargepin-App"
 """Each request's header with the app's version, "0.1.0"."""
 
 SHORTEST_PASSWORD = 8
+USUAL_INVITATION_S = 2 * 24 * 3600
 LONGEST_INVITATION_S = 30 * 24 * 3600
 
 
@@ -214,11 +215,14 @@ class Members(msgspec.Struct, frozen=True):
 
 
 class InvitationRequest(msgspec.Struct, frozen=True):
-    """expires_s: how long the link can be used. until_unix_s: when the access itself ends."""
+    """expires_s: how long the link can be used. until_unix_s: when the access itself ends.
+
+    A guest's access ends a week from now unless something else is said.
+    """
 
     person: PersonName
     role: AccessRole = AccessRole.USER
-    expires_s: Annotated[int, Meta(ge=60, le=LONGEST_INVITATION_S)] = 2 * 24 * 3600
+    expires_s: Annotated[int, Meta(ge=60, le=LONGEST_INVITATION_S)] = USUAL_INVITATION_S
     until_unix_s: UnixSeconds | None = None
 
 
