@@ -1,6 +1,5 @@
 """Commands of the account: signup, login, chargers, claim, members, invite, accept, remove."""
 
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
@@ -11,12 +10,15 @@ from chargepin.cli.options import add, finish
 from chargepin.cli.terminal import terminal
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from chargepin.app.account import AccountClient
     from chargepin.core.messages import ChargerView, Member
 
 T = TypeVar("T")
 
 USUAL_SERVICE = "http://127.0.0.1:8700"
+_HERE = ("127.", "localhost:", "[::1]")
 PersonName = Annotated[str, typer.Argument(metavar="PERSON", help="A name or mail address.")]
 Service = Annotated[
     str, typer.Option("--account", envvar="CHARGEPIN_ACCOUNT", help="The service's address.")
@@ -40,15 +42,16 @@ def login(person: PersonName, account: Service = USUAL_SERVICE) -> None:
 
 
 def _sign_in(person: str, url: str, *, new: bool) -> None:
+    where = url if "://" in url else f"{'http' if url.startswith(_HERE) else 'https'}://{url}"
     password = terminal().secret(f"Password for {person}: ")
 
     async def signing() -> None:
         from chargepin.app.account import sign_in
 
-        await sign_in(home(), url, person, password, new=new)
+        await sign_in(home(), where, person, password, new=new)
 
     finish(signing())
-    terminal().result({"person": person, "account": url}, f"Signed in as {person}.")
+    terminal().result({"person": person, "account": where}, f"Signed in as {person}.")
 
 
 def logout() -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 POP_UP = """
   +----------------------------------------------------------------+
-  |  Protect {name:<10} with a Bluetooth passcode?                |
+  |  Protect {name:<11} with a Bluetooth passcode?              |
   |                                                                |
   |  Anyone within ten metres can connect to it now. A 6-digit     |
   |  passcode is assigned automatically and shared with everyone   |

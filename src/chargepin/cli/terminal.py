@@ -32,6 +32,7 @@ class Terminal:
     home: Path | None = None
     radio: str | None = None
     progressing: bool = False
+    _shown_percent: int | None = None
 
     def say(self, text: str = "") -> None:
         """Tell a person something; with --json it goes to standard error."""
@@ -59,10 +60,11 @@ class Terminal:
 
     def progress(self, text: str, percent: int) -> None:
         """Draw a bar on a terminal, a line at each quarter elsewhere."""
-        if self.json:
+        if self.json or percent == self._shown_percent:
             return
+        self._shown_percent = percent
         if not self.interactive:
-            if percent % 25 == 0:
+            if percent in (0, 100):
                 print(f"{text} {percent} %", file=self.stdout, flush=True)
             return
         done = "#" * (percent * BAR_CELLS // 100)
