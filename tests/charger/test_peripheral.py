@@ -22,6 +22,7 @@ from chargepin.charger.air import (
     Secured,
     Written,
 )
+from chargepin.charger.host import ChargerHost
 from chargepin.charger.pairing import BluetoothBond, BondsInMemory
 from chargepin.charger.peripheral import FLUSH_MAX_S, STALLED_S, Peripheral
 from chargepin.charger.ports import StoreFailed
@@ -640,6 +641,18 @@ async def test_a_controller_that_never_answers_cannot_be_started() -> None:
         manual_loop().advance(11)
         with pytest.raises(ControllerError, match="does not answer"):
             await starting
+
+
+async def test_a_controller_lost_in_the_middle_of_a_start_is_noticed_at_once() -> None:
+    async with charger_and_phones() as rig:
+        rig.controller.mute = True
+        starting = asyncio.create_task(rig.start())
+        await asyncio.sleep(0)
+        assert isinstance(rig.controller.hci_sink, ChargerHost)
+        rig.controller.hci_sink.on_transport_lost()
+        with pytest.raises(ControllerError):
+            await starting
+        assert rig.charger.lost.done()
 
 
 async def test_a_controller_that_refuses_to_be_set_up_cannot_be_started() -> None:
