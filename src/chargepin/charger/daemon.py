@@ -197,7 +197,7 @@ class Daemon:
         """
         while True:
             serving = asyncio.ensure_future(self.service.run())
-            ends: list[asyncio.Future[Any]] = [serving, self._controller.lost]
+            ends: list[asyncio.Future[Any]] = [serving, self._peripheral.lost]
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             if not serving.done():
                 serving.cancel()

@@ -197,9 +197,17 @@ class Store(Protocol):
     def load(self) -> Durable | None:
         """What was stored last; None for a new charger. Raises StoreFailed."""
 
-    def commit(self, durable: Durable, entries: Sequence[Entry], unix_s: int) -> None:
+    def commit(
+        self,
+        durable: Durable,
+        entries: Sequence[Entry],
+        unix_s: int,
+        *,
+        forget_bluetooth_bonds: bool = False,
+    ) -> None:
         """Store the state and chain the entries to the log, in one durable transaction.
 
+        forget_bluetooth_bonds: delete them with it, or they would count again after a power cut.
         Raises StoreFailed.
         """
 

@@ -133,10 +133,11 @@ class Service:
         return Hint(shown, self._guard.durable.generation, nonce).encode()
 
     def pairing(self, link: int) -> Pairing:
-        """Just Works while open; afterwards nobody pairs."""
+        """Just Works while open, where the radio module pairs at all; afterwards nobody does."""
         _ = link
+        pairs = self._stock.layout.stock.needs_encryption
         open_now = self._guard.durable.mode is Mode.OPEN
-        return Pairing.JUST_WORKS if open_now else Pairing.REFUSED
+        return Pairing.JUST_WORKS if open_now and pairs else Pairing.REFUSED
 
     def bond_counts(self) -> bool:
         """Just Works bonds are of the open time."""
@@ -229,7 +230,11 @@ class Service:
     async def _stored(self, after: state.Step) -> bool:
         try:
             await asyncio.to_thread(
-                self._store.commit, after.guard.durable, after.entries, self._clocks.unix_s()
+                self._store.commit,
+                after.guard.durable,
+                after.entries,
+                self._clocks.unix_s(),
+                forget_bluetooth_bonds=state.ForgetBluetoothBonds() in after.effects,
             )
         except StoreFailed as error:
             self._report(f"storage failed: {error}. Nothing was changed by the last request.")
@@ -373,9 +378,16 @@ class Service:
                 for link in tuple(self._air.links):
                     self._air.drop(link, flush=True)
             case state.ForgetBluetoothBonds():
-                self._air.forget_bonds()
+                self._forget_bluetooth_bonds()
             case _:
                 assert_never(effect)
+
+    def _forget_bluetooth_bonds(self) -> None:
+        """They are gone from the store already; now from memory, and from running pairings."""
+        try:
+            self._air.forget_bonds()
+        except StoreFailed as error:
+            self._report(f"storage failed: {error}. The Bluetooth bonds count until a restart.")
 
     def _answer(self, link: int, denial: commands.Denial | None) -> None:
         request_id, answer = self._answers[link].popleft()

@@ -7,6 +7,8 @@ key lives in a file of its own, because no reset and no damaged database may rep
 import sqlite3
 import threading
 from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -78,7 +80,14 @@ class SQLiteStore:
         value = self.get("durable")
         return None if value is None else msgspec.json.decode(value, type=Durable)
 
-    def commit(self, durable: Durable, entries: Sequence[Entry], unix_s: int) -> None:
+    def commit(
+        self,
+        durable: Durable,
+        entries: Sequence[Entry],
+        unix_s: int,
+        *,
+        forget_bluetooth_bonds: bool = False,
+    ) -> None:
         chained = []
         head = self.head
         for entry in entries:
@@ -97,6 +106,8 @@ class SQLiteStore:
                 connection.executemany("INSERT INTO log VALUES (?, ?)", chained)
                 oldest = head.sequence - ENTRIES_KEPT
                 connection.execute("DELETE FROM log WHERE sequence <= ?", (oldest,))
+                if forget_bluetooth_bonds:
+                    connection.execute("DELETE FROM bluetooth_bonds")
         except (OSError, sqlite3.Error) as error:
             raise StoreFailed(f"the state could not be stored: {error}") from error
         self._head = head
@@ -209,3 +220,47 @@ class SQLiteStore:
                 return self._connection.execute(query, values).fetchall()
         except sqlite3.Error as error:
             raise StoreFailed(f"the state could not be read: {error}") from error
+
+
+# ---- from the outside ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a charger's files say at one moment.
+
+    entries: of the security log, oldest first. bluetooth_bonds: addresses of the peers.
+    """
+
+    identity: bytes
+    durable: Durable
+    entries: tuple[log.Entry, ...]
+    bluetooth_bonds: tuple[str, ...]
+
+
+def look_into(directory: Path) -> Kept:
+    """Read a charger's files beside the program that serves it; changes nothing.
+
+    Verifies the log's chain. Raises StoreFailed, also when there is nothing yet, and LogBroken.
+    """
+    try:
+        identity = msgspec.json.decode(read_private(directory / "identity.json"), type=IdentityFile)
+        address = f"{(directory / 'charger.sqlite').absolute().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(address, uri=True, isolation_level=None)) as connection:
+            connection.execute("BEGIN")  # all of it as of one moment
+            state = connection.execute("SELECT value FROM kept WHERE name = 'durable'").fetchone()
+            lines = connection.execute("SELECT entry FROM log ORDER BY sequence").fetchall()
+            peers = connection.execute("SELECT address FROM bluetooth_bonds").fetchall()
+        entries = tuple(msgspec.json.decode(line[0], type=log.Entry) for line in lines)
+        durable = Durable() if state is None else msgspec.json.decode(state[0], type=Durable)
+    except (OSError, sqlite3.Error, msgspec.MsgspecError) as error:
+        raise StoreFailed(f"cannot read {directory}: {error}") from error
+    if entries:
+        log.verify(entries, log.Head(entries[0].sequence - 1, entries[0].previous))
+    key = Ed25519PrivateKey.from_private_bytes(identity.seed)
+    return Kept(
+        identity=key.public_key().public_bytes_raw(),
+        durable=durable,
+        entries=entries,
+        bluetooth_bonds=tuple(peer[0] for peer in peers),
+    )
