@@ -141,6 +141,16 @@ class Ends:
         self._running = asyncio.create_task(daemon.run())
         return daemon
 
+    async def hold_button(self) -> None:
+        """Hold the button for ten seconds, and see the charger erase itself."""
+        assert self.daemon is not None
+        service = self.daemon.service
+        before = service.guard.durable.incarnation
+        service.button(held=True)
+        async with asyncio.timeout(PATIENCE_S):
+            while service.guard.durable.incarnation == before:
+                await asyncio.sleep(0)
+
     async def switch_off(self) -> None:
         """Stop the charger in good order."""
         if self.daemon is not None and self._running is not None:

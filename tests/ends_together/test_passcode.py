@@ -223,8 +223,7 @@ async def test_another_charger_of_that_name_gets_nothing(tmp_path: Path) -> None
 async def test_a_reset_charger_is_not_taken_for_the_one_it_was(tmp_path: Path) -> None:
     async with both_ends(tmp_path) as ends:
         owner, _ = await protected(ends)
-        assert ends.daemon is not None
-        ends.daemon.service.button(held=True)
+        await ends.hold_button()
         with pytest.raises(errors.IdentityMismatch, match="no passcode any more"):
             await owner.enter()
         owner.vault.forget(SERIAL)
@@ -250,12 +249,12 @@ async def test_a_damaged_state_is_kept_aside_and_nobody_gets_in(tmp_path: Path) 
         owner, _ = await protected(ends)
         await ends.switch_off()
         (tmp_path / "charger.sqlite").write_bytes(b"not a database" * 1000)
-        daemon = await ends.switch_on()
+        await ends.switch_on()
         assert list(tmp_path.glob("charger.sqlite.corrupt-*"))
         assert any("kept aside" in text for text in ends.reports)
         with pytest.raises(errors.ProtocolError, match="cannot store or read its state"):
             await owner.enter()
-        daemon.service.button(held=True)
+        await ends.hold_button()
         owner.vault.forget(SERIAL)
         inside = await owner.enter()
         assert inside.passcode_state == "open"

@@ -96,7 +96,7 @@ class Rules(Protocol):
     """Asked by the adapter in the middle of a GATT or SMP procedure; answers at once."""
 
     def stock(self, link: int, secured: Secured) -> AttError | None:
-        """May this link read, write or subscribe the stock service now?"""
+        """Say why this link may not read, write or subscribe the stock service now, if so."""
 
     def hint(self, nonce: bytes) -> bytes:
         """The value of the passcode service's hint characteristic."""
