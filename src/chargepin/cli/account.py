@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from chargepin.cli.app import home, inside, signed_in
-from chargepin.cli.chargers import ChargerName
-from chargepin.cli.options import add, finish
+from chargepin.cli.options import ChargerName, add, finish
 from chargepin.cli.terminal import terminal
 
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -98,11 +99,13 @@ async def signed_in() -> AsyncIterator["AccountClient | None"]:
 async def surroundings() -> AsyncIterator["Surroundings"]:
     """Radio, vault, account and person of this command."""
     from chargepin.app.connect import surroundings_of
+    from chargepin.machine.controller import quiet
 
+    quiet()
     place, default_home = home_of(terminal())
     async with AsyncExitStack() as stack:
         account = await stack.enter_async_context(signed_in())
-        yield await stack.enter_async_context(
+        around = await stack.enter_async_context(
             surroundings_of(
                 place,
                 default_home=default_home,
@@ -111,6 +114,8 @@ async def surroundings() -> AsyncIterator["Surroundings"]:
                 prompt=person(),
             )
         )
+        # Whoever sits here is asked once, also for a passcode that vault or account hold.
+        yield replace(around, ask_first=around.prompt is not None)
 
 
 @asynccontextmanager

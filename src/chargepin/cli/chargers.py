@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chargepin.cli.app import inside, surroundings
-from chargepin.cli.options import add, finish
+from chargepin.cli.options import ChargerName, add, finish
 from chargepin.cli.shown import install, told
 from chargepin.cli.terminal import terminal
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from chargepin.app.client import Status
     from chargepin.app.ports import Found
     from chargepin.core.log import Entry
-
-ChargerName = Annotated[str, typer.Argument(metavar="CHARGER", help="WB123456 or 123456")]
 
 
 def add_to(app: typer.Typer) -> None:

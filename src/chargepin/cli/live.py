@@ -1,12 +1,10 @@
 """`chargepin connect`: the app in a terminal, from the first connection to the live status."""
 
 import secrets
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from chargepin.cli.app import person, surroundings
-from chargepin.cli.passcode import CUT_OFF
-from chargepin.cli.shown import install, told
+from chargepin.cli.shown import CUT_OFF, install, told
 from chargepin.cli.terminal import NoAnswer, terminal
 
 if TYPE_CHECKING:
@@ -96,7 +94,7 @@ async def _protected(around: "Surroundings", entered: "Charger", charger: str) -
     active = await entered.set_passcode()
     terminal().say(f"The passcode of {name} is {active.passcode}.")
     terminal().say(CUT_OFF.format(name=name))
-    return await _get_in(replace(around, ask_first=True), charger)
+    return await _get_in(around, charger)
 
 
 async def _orders(entered: "Charger") -> None:

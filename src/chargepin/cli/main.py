@@ -1,7 +1,6 @@
 """The one command: builds the tree of commands, and turns what goes wrong into text and a code."""
 
 import contextvars
-import logging
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -70,9 +69,6 @@ def run(arguments: Sequence[str], given: Terminal) -> int:
 
 def _run(arguments: list[str], given: Terminal) -> int:
     use(given)
-    # What the Bluetooth stack warns its developers of is nothing for this command's users.
-    logging.getLogger("bumble").addHandler(logging.NullHandler())
-    logging.getLogger("bumble").propagate = False
     given.json = "--json" in arguments  # known before a wrong command line is told
     command = get_command(build())
     try:

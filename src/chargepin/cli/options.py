@@ -13,6 +13,8 @@ from chargepin.cli.terminal import terminal
 
 T = TypeVar("T")
 
+ChargerName = Annotated[str, typer.Argument(metavar="CHARGER", help="WB123456 or 123456")]
+
 _COMMON: dict[str, tuple[object, object]] = {
     "home": (
         Annotated[

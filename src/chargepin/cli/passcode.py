@@ -4,17 +4,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from chargepin.cli.app import inside, signed_in, surroundings
-from chargepin.cli.chargers import ChargerName
-from chargepin.cli.options import finish, group
+from chargepin.cli.app import inside, signed_in
+from chargepin.cli.options import ChargerName, finish, group
+from chargepin.cli.shown import CUT_OFF
 from chargepin.cli.terminal import home_of, terminal
 
 if TYPE_CHECKING:
     from chargepin.app.ports import Candidate
-
-CUT_OFF = (
-    "{name} has hung up on every phone, this one too. To reconnect, the passcode must be entered."
-)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -45,19 +41,8 @@ def enter(charger: ChargerName) -> None:
     """Enter a charger's passcode: asked for, or read from standard input."""
 
     async def entering() -> tuple[str, str]:
-        from dataclasses import replace
-        from secrets import randbelow
-
-        from chargepin.app.client import enter as get_in
-        from chargepin.app.client import find
-
-        async with surroundings() as opened:
-            around = replace(opened, ask_first=opened.prompt is not None)
-            entered = await get_in(around, await find(around, charger), randbelow)
-            try:
-                return entered.name, entered.role
-            finally:
-                await entered.close()
+        async with inside(charger) as entered:
+            return entered.name, entered.role
 
     name, role = finish(entering())
     terminal().result(

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chargepin.cli.app import inside
-from chargepin.cli.chargers import ChargerName
-from chargepin.cli.options import finish, group
+from chargepin.cli.options import ChargerName, finish, group
 from chargepin.cli.terminal import home_of, terminal
 
 if TYPE_CHECKING:

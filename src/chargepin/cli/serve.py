@@ -84,7 +84,9 @@ def charger(
 
     async def serving() -> None:
         from chargepin.charger.daemon import Daemon, setup_of
+        from chargepin.machine.controller import quiet
 
+        quiet()
         setup = setup_of(
             serial=serial,
             model=model,

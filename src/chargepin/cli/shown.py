@@ -8,6 +8,10 @@ from chargepin.cli.terminal import terminal
 if TYPE_CHECKING:
     from chargepin.app.client import Charger, Status
 
+CUT_OFF = (
+    "{name} has hung up on every phone, this one too. To reconnect, the passcode must be entered."
+)
+
 
 def told(found: "Status") -> str:
     """A status in a line."""
