@@ -200,6 +200,15 @@ INSIDE = [
         (HELD, Enter()),
     ),
     way(
+        "asked once although the account has the passcode: it is fetched to be shown",
+        replace(KNOWN, ask_first=True, person=True, account=True),
+        TO_PARAMS,
+        (NEEDED, Fetch()),
+        (Supplied((FITTING,)), Ask(3)),
+        *TYPED_AGAIN,
+        (HELD, Enter()),
+    ),
+    way(
         "nobody to ask first, so what is held is taken",
         replace(HOLDS, ask_first=True),
         *TO_PROOF,

@@ -287,7 +287,8 @@ class WayIn:
         known = self._with.vault.get(self._serial) or Known(self._serial)
         offer = Offer(params.generation, params.salt, typed=self._typed is not None)
         proved = self._candidate(known, params, offer)
-        token = next((c.owner_token for c in known.candidates if _same(c, proved)), None)
+        held = (*known.candidates, *self._supplied)
+        token = next((c.owner_token for c in held if _same(c, proved)), None)
         token = token or proved.owner_token
         proved = msgspec.structs.replace(proved, owner_token=token)
         witness = self._witness
@@ -330,7 +331,8 @@ class WayIn:
         assert prompt is not None  # noqa: S101 - Ask is only for a person
         assert params is not None  # noqa: S101 - Ask comes after PARAMS
         known = self._with.vault.get(self._serial) or Known(self._serial)
-        held = next((c for c in known.candidates if (c.generation, c.salt) == _names(params)), None)
+        candidates = (*known.candidates, *self._supplied)
+        held = next((c for c in candidates if (c.generation, c.salt) == _names(params)), None)
         tries = "1 try" if tries_left == 1 else f"{tries_left} tries"
         question = f"Passcode of {self._found.name} (6 digits, {tries} before a pause): "
         while True:

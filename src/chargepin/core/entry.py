@@ -335,7 +335,8 @@ def _choose(entry: Entry) -> tuple[Entry, Action]:
     fitting = next((offer for offer in facts.offers if _fits(offer, params)), None)
     if fitting is not None and not ask_first and facts.automatic_tries < AUTOMATIC_TRIES:
         return replace(entry, stage=Stage.PROVING), Prove(Credential.PASSCODE, fitting)
-    if facts.account and not entry.fetched and not ask_first:
+    to_show = ask_first and fitting is not None  # what is held already is shown to the person
+    if facts.account and not entry.fetched and not to_show:
         return replace(entry, stage=Stage.FETCHING), Fetch()
     if facts.person and may_type:
         return replace(entry, stage=Stage.ASKING), Ask(params.tries_left)
