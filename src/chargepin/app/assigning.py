@@ -202,6 +202,7 @@ def _check(
     expected = identity.verifier_hash(verifier, pending.salt, pending.profile)
     if (
         receipt.identity != params.identity
+        or receipt.incarnation != params.incarnation
         or receipt.generation != pending.generation
         or receipt.verifier_hash != expected
     ):

@@ -91,7 +91,7 @@ class Charger:
 
     @property
     def passcode_state(self) -> str:
-        """ "open", "protected", or "unsupported" for software older than 6.7.17."""
+        """Say "open", "protected", or "unsupported" for software older than 6.7.17."""
         params = self._inside.params
         if params is None:
             return "unsupported"

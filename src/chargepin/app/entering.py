@@ -6,20 +6,13 @@ from dataclasses import dataclass
 
 import msgspec
 
+from chargepin.app.endings import ended
 from chargepin.app.errors import (
     AccountRefused,
     AccountUnreachable,
-    BondUnknown,
     Cancelled,
-    ChangedElsewhere,
     ChargepinError,
-    Exhausted,
-    IdentityMismatch,
     LinkLost,
-    PasscodeNeeded,
-    PasscodeNotSet,
-    PasscodeWrong,
-    Paused,
     ProtocolError,
     UpdateNeeded,
 )
@@ -37,8 +30,8 @@ from chargepin.app.ports import (
 from chargepin.app.session import Session, WasRefused
 from chargepin.app.stock import StockSession
 from chargepin.core import bapi, entry, gatt, handshake
-from chargepin.core.catalogue import PASSCODE_SINCE, Version
-from chargepin.core.entry import Entry, Facts, Offer, Reason
+from chargepin.core.catalogue import Version
+from chargepin.core.entry import Entry, Facts, Offer
 from chargepin.core.identity import Credential, Params, State
 from chargepin.core.passcode import PasscodeFormatError, entered
 
@@ -48,8 +41,10 @@ LOSSES_FORGIVEN = 2
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What an app works with. random: the system's bytes. app: its version. name: how the
-    charger's list of phones shall call it. ask_first: ask for a passcode that is held, too.
+    """What an app works with.
+
+    random: the system's bytes. app: its version. name: how the charger's list of phones shall call
+    it. ask_first: ask a person for a passcode that was set here, too, once.
     """
 
     radio: Radio
@@ -123,6 +118,8 @@ class WayIn:
     def _facts(self, known: Known) -> Facts:
         automatic, typed = known.tries.get(str(known.generation), (0, 0))
         newest_first = sorted(known.candidates, key=lambda c: -c.generation)
+        # Whoever set the passcode must enter it like everybody; who got it shared need not.
+        set_here = any(c.owner_token is not None for c in known.candidates)
         return Facts(
             identity=known.identity,
             generation=known.generation,
@@ -132,7 +129,7 @@ class WayIn:
             offers=tuple(Offer(c.generation, c.salt) for c in newest_first),
             account=self._with.account is not None,
             person=self._with.prompt is not None,
-            ask_first=self._with.ask_first and known.bond is None,
+            ask_first=self._with.ask_first and known.bond is None and set_here,
             automatic_tries=automatic,
             typed_tries=typed,
         )
@@ -367,82 +364,3 @@ def _names(params: Params) -> tuple[int, bytes]:
 
 def _same(one: Candidate, other: Candidate) -> bool:
     return (one.generation, one.salt) == (other.generation, other.salt)
-
-
-def ended(end: entry.End, name: str) -> ChargepinError:
-    """The exception for the reason that the way in ended."""
-    match end.reason:
-        case Reason.UPDATE_APP:
-            needed = str(end.needed) if end.needed else "a newer one"
-            text = f"This app is too old for {name}: it needs {needed}. Nothing was changed."
-            return UpdateNeeded(text, side="app", needed=needed)
-        case Reason.UPDATE_CHARGER:
-            text = f"{name} needs software {PASSCODE_SINCE} or newer. Update it first."
-            return UpdateNeeded(text, side="charger", needed=str(PASSCODE_SINCE))
-        case Reason.PASSCODE_WRONG:
-            left = end.tries_left
-            more = f"{left} more before a pause" if left else "the charger now pauses"
-            return PasscodeWrong(
-                f"That is not the passcode of {name}: {more}.",
-                tries_left=left,
-                retry_after_s=0.0 if left else None,
-            )
-        case Reason.PAUSED:
-            return Paused(
-                f"{name} takes no passcode for another {end.retry_after_s} s, after wrong ones."
-                " Phones that it knows still get in, and an owner can end the pause.",
-                retry_after_s=float(end.retry_after_s),
-            )
-        case reason:
-            kind, text = _ENDS[reason]
-            return kind(text.format(name=name))
-
-
-_ENDS: Mapping[Reason, tuple[type[ChargepinError], str]] = {
-    Reason.PASSCODE_NEEDED: (
-        PasscodeNeeded,
-        "{name} is protected. Ask an owner for access, or enter its 6-digit passcode.",
-    ),
-    Reason.PASSCODE_NOT_SET: (PasscodeNotSet, "{name} has no passcode yet."),
-    Reason.EXHAUSTED: (
-        Exhausted,
-        "{name} takes no more tries of this passcode, after too many wrong ones. An owner must"
-        " rotate it; phones that the charger knows still get in.",
-    ),
-    Reason.BOND_UNKNOWN: (BondUnknown, "{name} has forgotten this app. Enter the passcode again."),
-    Reason.CHANGED: (
-        ChangedElsewhere,
-        "The passcode of {name} was changed by somebody else. Ask an owner for the new one.",
-    ),
-    Reason.OTHER_IDENTITY: (
-        IdentityMismatch,
-        "This is not the {name} that this app knows: its identity is another one. Nothing was"
-        " sent. If the charger was replaced, run `chargepin phones forget-charger {name}`.",
-    ),
-    Reason.OLDER_STATE: (
-        IdentityMismatch,
-        "{name} answers with an older state than it had. Nothing was sent. It may have been"
-        " restored from a copy, or somebody imitates it.",
-    ),
-    Reason.NO_LONGER_PROTECTED: (
-        IdentityMismatch,
-        "{name} says that it has no passcode any more. Nothing was sent. If somebody reset it,"
-        " forget it in this app and set it up again.",
-    ),
-    Reason.SERVICE_MISSING: (
-        IdentityMismatch,
-        "{name} no longer offers its passcode service. Nothing was sent. It may be an imitation,"
-        " or run software older than it did.",
-    ),
-    Reason.TOO_MANY_TRIES: (
-        Exhausted,
-        "This app tried {name} too often without a valid answer. Forget the charger in this app"
-        " to begin anew, if you are sure that it is yours.",
-    ),
-    Reason.CHARGER_STORAGE: (
-        ProtocolError,
-        "{name} cannot store or read its state, so it lets nobody in. Nothing was changed. Its"
-        " owner can reset it with the button.",
-    ),
-    Reason.PROTOCOL: (ProtocolError, "{name} does not follow the protocol."),
-}

@@ -14,6 +14,7 @@ T = TypeVar("T")
 
 ANSWER_WITHIN_S = 10.0
 SLOW_ANSWER_WITHIN_S = 30.0
+UNANSWERED_CHUNKS = 16
 
 
 class WasRefused(Exception):
@@ -87,6 +88,8 @@ class Session:
             raise ProtocolError(
                 f"The charger's answer is not signed as it must be: {error}."
             ) from error
+        if (params.protocol, params.suite) != (identity.PROTOCOL, identity.SUITE):
+            raise ProtocolError("The charger answers in another version than it was asked in.")
         self._params = answer
         return params
 
@@ -147,10 +150,11 @@ class Session:
             await self._write(channel.encode(message))
 
     async def _write(self, frame: bytes) -> None:
-        """The last chunk is written with response, so that a full queue is noticed."""
+        """Every 16th chunk waits for its response: a charger drops who floods its inbox of 32."""
         try:
-            for chunk in channel.chunks(frame, self._link.att_mtu):
-                await self._link.write(gatt.PASSCODE_WRITE.uuid, chunk, response=False)
+            for number, chunk in enumerate(channel.chunks(frame, self._link.att_mtu), start=1):
+                waits = number % UNANSWERED_CHUNKS == 0
+                await self._link.write(gatt.PASSCODE_WRITE.uuid, chunk, response=waits)
         except AttRefused as error:
             raise ProtocolError(f"The charger does not take what is written: {error}.") from error
 
@@ -190,7 +194,7 @@ class Session:
                     self._take(bapi.decode_reply_or_event(self._opener.open(message)))
                 else:
                     self._refuse_refusal(message)
-                    raise channel.ChannelError("a message that belongs into no session")
+                    self._fail(ProtocolError("The charger left the session without a reason."))
         except WasRefused as refusal:
             self._fail(refusal)
         except (channel.ChannelError, bapi.BapiError, identity.IdentityError) as error:

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -241,6 +241,8 @@ class Daemon:
             first_state, self._store, self._unit, setup.factory_passcode
         )
         start = guard.powered_up(durable, software, updater.oldest_app)
+        available = updater.newest() is not None
+        start = replace(start, guard=replace(start.guard, update_available=available))
         now_s = start.guard.started_s
         self._hardware = SimulatedHardware(setup.family, kept_hardware(self._store), now_s)
         plate = TypePlate(setup.serial, setup.family, software)

@@ -58,11 +58,11 @@ class ForgetParameters(msgspec.Struct, frozen=True):
 
 
 class PageParameters(msgspec.Struct, frozen=True):
-    after: int = 0
+    after: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
 
 
 class ClaimParameters(msgspec.Struct, frozen=True):
-    account: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    account: Annotated[str, msgspec.Meta(pattern="^[ -~]{1,64}$")]
     root_key: _Hash
     nonce: _Hash
 

@@ -6,6 +6,7 @@ fails, the step never happened and whoever asked is told so.
 """
 
 import asyncio
+import traceback
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -178,13 +179,27 @@ class Service:
                 item = await self._inbox.get()
                 if isinstance(item, End):
                     return item.ending
-                await self._take(item)
+                await self._take_or_drop(item)
                 self._make_room()
         finally:
             if self._timer is not None:
                 self._timer.cancel()
             if self._update is not None:
                 self._update.cancel()
+
+    async def _take_or_drop(self, item: AirEvent | Button | Timer) -> None:
+        """The one boundary: whatever a link may do to us costs that link, and nobody else."""
+        try:
+            await self._take(item)
+        except Exception as error:  # noqa: BLE001 - see above
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            self._report(
+                f"fault: {type(error).__name__} in {where.name}, line {where.lineno}, at"
+                f" {type(item).__name__}. Please report it."
+            )
+            link = getattr(item, "link", None)
+            if link is not None:
+                self._air.drop(link, flush=False)
 
     async def _take(self, item: AirEvent | Button | Timer) -> None:
         match item:
