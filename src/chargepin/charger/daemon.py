@@ -18,7 +18,7 @@ from chargepin.charger.ports import NotPossible, Store, StoreFailed, Unit
 from chargepin.charger.service import Clocks, Ending, Service
 from chargepin.charger.stock import StockMethods, TypePlate, kept_hardware, kept_settings
 from chargepin.charger.store import SQLiteStore
-from chargepin.charger.update import ShippedImages, Updater
+from chargepin.charger.update import USUAL_PACE_S, ShippedImages, Updater
 from chargepin.core import guard, handshake
 from chargepin.core import guard_state as state
 from chargepin.core.catalogue import (
@@ -121,6 +121,7 @@ class Daemon:
     """A running charger: one store and one controller, and a service that a restart replaces.
 
     rule, air: what stands between the air and the state; other ones are for tests of tests.
+    update_pace_s: how long the download of an update takes.
     """
 
     def __init__(
@@ -132,6 +133,7 @@ class Daemon:
         *,
         rule: Rule = guard.step,
         air: Callable[[Air], Air] = lambda air: air,
+        update_pace_s: float = USUAL_PACE_S,
     ) -> None:
         key = store.identity
         identity = key.public_key().public_bytes_raw()
@@ -140,6 +142,7 @@ class Daemon:
         self._store = store
         self._report = report
         self._rule = rule
+        self._update_pace_s = update_pace_s
         self._unit = Unit(key, identity, setup.serial, secrets.token_bytes)
         self._peripheral = Peripheral(controller.transport, address_of(store), StoredBonds(store))
         self._air = air(self._peripheral)
@@ -165,6 +168,7 @@ class Daemon:
         *,
         rule: Rule = guard.step,
         air: Callable[[Air], Air] = lambda air: air,
+        update_pace_s: float = USUAL_PACE_S,
     ) -> "Daemon":
         """Open everything and go on the air. Raises OSError with a sentence."""
         try:
@@ -180,7 +184,15 @@ class Daemon:
         controller = None
         try:
             controller = await open_controller(radio)
-            daemon = cls(setup, controller, store, report, rule=rule, air=air)
+            daemon = cls(
+                setup,
+                controller,
+                store,
+                report,
+                rule=rule,
+                air=air,
+                update_pace_s=update_pace_s,
+            )
             await daemon._switch_on()
             await daemon._front.open()
         except BaseException:
@@ -198,10 +210,13 @@ class Daemon:
         while True:
             serving = asyncio.ensure_future(self.service.run())
             ends: list[asyncio.Future[Any]] = [serving, self._peripheral.lost]
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            if not serving.done():
-                serving.cancel()
-                await asyncio.gather(serving, return_exceptions=True)
+            try:
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            finally:  # cancelled, too: nothing may use the store once it is closed
+                if not serving.done():
+                    serving.cancel()
+                    await asyncio.gather(serving, return_exceptions=True)
+            if serving.cancelled():
                 raise ControllerError(
                     f"{self._controller.name}: the Bluetooth controller is gone. The charger's"
                     " state is safe; start it again when the controller is back"
@@ -235,7 +250,14 @@ class Daemon:
         """Begin as after power-up, with the software that is installed now."""
         setup = self._setup
         images = ShippedImages()
-        updater = Updater(setup.directory, setup.family, setup.software, images, images.maker_key)
+        updater = Updater(
+            setup.directory,
+            setup.family,
+            setup.software,
+            images,
+            images.maker_key,
+            pace_s=self._update_pace_s,
+        )
         software = updater.installed
         durable = await asyncio.to_thread(
             first_state, self._store, self._unit, setup.factory_passcode
