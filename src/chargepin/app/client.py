@@ -118,6 +118,11 @@ class Charger:
         """Whether the connection is gone."""
         return self._inside.link.closed
 
+    @property
+    def unanswered(self) -> bool:
+        """Whether a change was asked for and given up before the charger's answer."""
+        return self._inside.session is not None and self._inside.session.unanswered
+
     def on_close(self, callback: Callable[[], None]) -> None:
         """Call back once when the connection is gone."""
         self._inside.link.on_close(callback)

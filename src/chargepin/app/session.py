@@ -29,6 +29,7 @@ class Session:
     """One link's passcode service, from the app's side.
 
     random: bytes from the system's generator. on_event: called for what the charger says unasked.
+    unanswered: whether a request that may change something was given up before its answer.
     Every method raises LinkLost when the link goes and ProtocolError for nonsense from the other
     side.
     """
@@ -40,6 +41,7 @@ class Session:
         random: Callable[[int], bytes],
         on_event: Callable[[bapi.Event], None] = lambda _: None,
     ) -> None:
+        self.unanswered = False
         self._link = link
         self._app = app
         self._random = random
@@ -135,6 +137,9 @@ class Session:
                 message = self._sealer.seal(bapi.request_json(method, par, number))
                 await self._write(channel.encode(message))
             reply = await self._within(waiting, may_have_happened=changes)
+        except asyncio.CancelledError:
+            self.unanswered = changes
+            raise
         except (bapi.BapiError, channel.ChannelError) as error:
             raise ProtocolError(f"The request cannot be sent: {error}.") from error
         finally:

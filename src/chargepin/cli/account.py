@@ -42,11 +42,11 @@ def login(person: PersonName, account: Service = USUAL_SERVICE) -> None:
 
 def _sign_in(person: str, url: str, *, new: bool) -> None:
     where = url if "://" in url else f"{'http' if url.startswith(_HERE) else 'https'}://{url}"
-    password = terminal().secret(f"Password for {person}: ")
 
     async def signing() -> None:
         from chargepin.app.account import sign_in
 
+        password = await terminal().secret(f"Password for {person}: ")
         await sign_in(home(), where, person, password, new=new)
 
     finish(signing())

@@ -1,7 +1,5 @@
 """What app commands share: their home, a person to ask, the account if somebody is signed in."""
 
-import asyncio
-import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -32,7 +30,7 @@ class Person:
         choice = "[Y/n]" if default else "[y/N]"
         while True:
             try:
-                answer = await asyncio.to_thread(self._terminal.line, f"{question} {choice} ")
+                answer = await self._terminal.line(f"{question} {choice} ")
             except NoAnswer as error:
                 raise Cancelled(f"Not done: {error}.") from error
             match answer.strip().lower():
@@ -53,7 +51,7 @@ class Person:
             question = f"({SHOW_KEY} shows it) {question}"
         while True:
             try:
-                text = await asyncio.to_thread(self._terminal.secret, question)
+                text = await self._terminal.secret(question)
             except NoAnswer as error:
                 raise Cancelled(f"Not done: {error}.") from error
             if held is None or text.strip() != SHOW_KEY:
@@ -121,11 +119,14 @@ async def surroundings() -> AsyncIterator["Surroundings"]:
 @asynccontextmanager
 async def inside(charger: str) -> AsyncIterator["Charger"]:
     """A connection to a charger, with everything a person at a terminal expects."""
+    from secrets import randbelow
+
     from chargepin.app.client import enter, find
 
     async with surroundings() as around:
-        entered = await enter(around, await find(around, charger), secrets.randbelow)
+        entered = await enter(around, await find(around, charger), randbelow)
         try:
             yield entered
         finally:
+            terminal().unanswered = entered.unanswered
             await entered.close()

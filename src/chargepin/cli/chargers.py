@@ -1,6 +1,5 @@
 """Commands about one charger: scan, connect, status, update, log, pause, reset, call, doctor."""
 
-import asyncio
 import json
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Annotated
@@ -28,6 +27,7 @@ def scan(
     seconds: Annotated[float, typer.Option(help="How long to listen.")] = 3.0,
 ) -> None:
     """List the chargers in range."""
+    import asyncio
 
     async def scanning() -> "dict[str, Found]":
         seen: dict[str, Found] = {}

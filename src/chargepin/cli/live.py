@@ -1,6 +1,5 @@
 """`chargepin connect`: the app in a terminal, from the first connection to the live status."""
 
-import secrets
 from typing import TYPE_CHECKING
 
 from chargepin.cli.app import person, surroundings
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
 
 POP_UP = """
   +----------------------------------------------------------------+
-  |  Protect {name:<11} with a Bluetooth passcode?              |
+  |  {question:<62}|
   |                                                                |
   |  Anyone within ten metres can connect to it now. A 6-digit     |
   |  passcode is assigned automatically and shared with everyone   |
@@ -38,18 +37,21 @@ async def live(charger: str) -> None:
             entered = await _protected(around, entered, charger)
             await _orders(entered)
         finally:
+            terminal().unanswered = entered.unanswered
             await entered.close()
 
 
 async def _get_in(around: "Surroundings", charger: str) -> "Charger":
     """Enter; a wrong passcode is asked for again while the charger takes another."""
+    from secrets import randbelow
+
     from chargepin.app.client import enter, find
     from chargepin.app.errors import PasscodeWrong
 
     while True:
         found = await find(around, charger)
         try:
-            entered = await enter(around, found, secrets.randbelow)
+            entered = await enter(around, found, randbelow)
         except PasscodeWrong as wrong:
             if around.prompt is None or not wrong.tries_left:
                 raise
@@ -87,7 +89,8 @@ async def _protected(around: "Surroundings", entered: "Charger", charger: str) -
     asked = person()
     if asked is None:
         return entered
-    terminal().say(POP_UP.format(name=entered.name))
+    question = f"Protect {entered.name} with a Bluetooth passcode?"
+    terminal().say(POP_UP.format(question=question))
     if not await asked.confirm("Set the passcode?", default=True):
         return entered
     name = entered.name
@@ -104,11 +107,9 @@ async def _orders(entered: "Charger") -> None:
     if asked is None:
         return
     terminal().say(f"Type {HELP}.")
-    import asyncio
-
     while True:
         try:
-            typed = await asyncio.to_thread(terminal().line, "> ")
+            typed = await terminal().line("> ")
         except NoAnswer:
             return
         order = typed.strip().lower()

@@ -80,11 +80,7 @@ def _run(arguments: list[str], given: Terminal) -> int:
         given.error({"code": "usage", "message": text}, usage)
         return USAGE
     except (KeyboardInterrupt, typer.Abort):
-        given.error(
-            {"code": "interrupted", "message": "Interrupted."},
-            "\nInterrupted. What was asked for and not confirmed was not done.",
-        )
-        return NOT_DONE
+        return _interrupted(given)
     except NoAnswer as error:
         text = f"Not done: {error}."
         given.error({"code": "no_answer", "message": text}, text)
@@ -94,6 +90,17 @@ def _run(arguments: list[str], given: Terminal) -> int:
     except Exception as error:  # noqa: BLE001 - the one boundary: nothing ends in a traceback
         return _failed(error, given)
     return outcome if isinstance(outcome, int) else 0
+
+
+def _interrupted(given: Terminal) -> int:
+    """Say so; unless the charger was just asked for a change, nothing more was done."""
+    text = "Interrupted. What was asked for and not confirmed was not done."
+    document: dict[str, object] = {"code": "interrupted", "message": text}
+    if given.unanswered:
+        text = "Interrupted. It may have been done all the same: look with `chargepin status`."
+        document |= {"message": text, "may_have_happened": True}
+    given.error(document, f"\n{text}")
+    return MAYBE_DONE if given.unanswered else NOT_DONE
 
 
 def _failed(error: Exception, given: Terminal) -> int:

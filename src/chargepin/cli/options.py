@@ -1,6 +1,5 @@
 """The options that every command takes, before or after its name, and `await` for commands."""
 
-import asyncio
 import functools
 import inspect
 from collections.abc import Callable, Coroutine
@@ -92,4 +91,6 @@ def add(app: typer.Typer, command: Callable[..., None]) -> None:
 
 def finish(work: Coroutine[Any, Any, T]) -> T:
     """Run a command's coroutine to its end."""
+    import asyncio
+
     return asyncio.run(work)

@@ -1,6 +1,5 @@
 """`chargepin serve …`: radio, charger, account and page. Each says it is ready, then runs."""
 
-import asyncio
 import json
 import os
 import signal
@@ -27,6 +26,8 @@ def ready(listen: str) -> None:
 
 async def until_told(*others: Coroutine[Any, Any, None]) -> None:
     """Wait for SIGTERM, SIGINT, the end of the lifeline, or whichever of others ends first."""
+    import asyncio
+
     from chargepin.machine.lifeline import watch_lifeline
 
     loop = asyncio.get_running_loop()

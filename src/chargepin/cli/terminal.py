@@ -1,14 +1,14 @@
 """Where a command reads and prints: a person's terminal, or pipes. Nothing else touches streams."""
 
-import getpass
 import json
 import os
-import sys
 from collections.abc import Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
+
+from chargepin.cli.keyboard import Keyboard
 
 BAR_CELLS = 30
 
@@ -21,7 +21,8 @@ class NoAnswer(Exception):
 class Terminal:
     """One command's streams and the options that every command takes.
 
-    radio: "tcp:HOST:PORT" or a Bumble transport. json: one document on standard output.
+    radio: "tcp:HOST:PORT" or a Bumble transport. json: one document on standard output. unanswered:
+    whether a charger was asked for a change, and its answer not waited for.
     """
 
     stdin: TextIO
@@ -32,7 +33,12 @@ class Terminal:
     home: Path | None = None
     radio: str | None = None
     progressing: bool = False
+    unanswered: bool = False
     _shown_percent: int | None = None
+    _keyboard: Keyboard = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._keyboard = Keyboard(self.stdin)
 
     def say(self, text: str = "") -> None:
         """Tell a person something; with --json it goes to standard error."""
@@ -76,36 +82,37 @@ class Terminal:
         """Whether a person sits at both ends."""
         return self.stdin.isatty() and self.stdout.isatty()
 
-    def line(self, question: str) -> str:
+    async def line(self, question: str) -> str:
         """Ask for a line. Raises NoAnswer."""
-        return self._read(question, hidden=False)
+        line = await self._answer(question)
+        if line is None or not self.stdin.isatty():
+            self.say()  # nobody's Enter has ended the line
+        return _given(line)
 
-    def secret(self, question: str) -> str:
+    async def secret(self, question: str) -> str:
         """Ask for a line without echo; piped input is read as it is. Raises NoAnswer."""
-        return self._read(question, hidden=True)
+        with self._keyboard.hidden():
+            line = await self._answer(question)
+        self.say()
+        return _given(line)
 
-    def _read(self, question: str, *, hidden: bool) -> str:
+    async def _answer(self, question: str) -> str | None:
         if self.no_input:
             raise NoAnswer("an answer is needed, and --no-input was given")
         self._end_progress()
-        if hidden and self.stdin is sys.stdin and self.stdin.isatty():
-            try:
-                return getpass.getpass(question, stream=self.stderr)
-            except EOFError:
-                raise NoAnswer("the input ended") from None
         print(question, end="", file=self.stderr if self.json else self.stdout, flush=True)
-        line = self.stdin.readline()
-        if not line:
-            self.say()
-            raise NoAnswer("the input ended")
-        if not self.stdin.isatty():
-            self.say()
-        return line.rstrip("\n")
+        return await self._keyboard.line()
 
     def _end_progress(self) -> None:
         if self.progressing:
             print(file=self.stdout)
             self.progressing = False
+
+
+def _given(line: str | None) -> str:
+    if line is None:
+        raise NoAnswer("the input ended")
+    return line
 
 
 _current: ContextVar[Terminal] = ContextVar("terminal")
