@@ -1,6 +1,7 @@
 """The service on a real socket: streams, limits and ends of connections."""
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -262,11 +263,14 @@ async def test_it_prints_nothing(
 async def raw(server: AccountServer, sent: bytes) -> bytes:
     """What comes back for these bytes until the connection ends."""
     reader, writer = await asyncio.open_connection(server.host, server.port)
-    writer.write(sent)
-    writer.write_eof()
-    answer = await reader.read()
+    answer = b""
+    with contextlib.suppress(OSError):  # it may have hung up already
+        writer.write(sent)
+        writer.write_eof()
+        answer = await reader.read()
     writer.close()
-    await writer.wait_closed()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
     return answer
 
 
@@ -291,11 +295,10 @@ async def test_a_huge_request_is_cut_off_while_it_arrives(http: httpx.AsyncClien
         for _ in range(1000):
             yield b"x" * 10_000
 
-    try:
+    # It may hang up before we are done, which is as good.
+    with contextlib.suppress(httpx.TransportError):
         response = await http.post("/v1/login", content=endless())
         assert problem(response) == (413, "too_large")
-    except httpx.TransportError:
-        pass  # it hung up before we were done, which is as good
     assert (await http.get("/readyz")).status_code == 200
 
 

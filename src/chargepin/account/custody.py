@@ -178,15 +178,16 @@ class Custody:
         """
         # Whatever the operation allows, guests and installers stay out here.
         caller = replace(caller, may=caller.may & MAY_READ_PASSCODE)
-        charger, _ = caller.into(await self._store.charger(charger_id), self._clock.unix_s())
-        if not charger.passcodes:
+        found = await self._store.charger(charger_id)
+        if not caller.into(found, self._clock.unix_s())[0].passcodes:
             return ()
         self._count(caller.account_id, charger_id)
 
         async def attempt() -> tuple[KeptPasscode, ...]:
-            charger, member = caller.into(
-                await self._store.charger(charger_id), self._clock.unix_s()
-            )
+            nonlocal found
+            found = found or await self._store.charger(charger_id)
+            charger, member = caller.into(found, self._clock.unix_s())
+            found = None  # if that turns out to be outdated, it is read again
             asked = [p for p in charger.passcodes if generation in {None, p.generation}]
             record = Record(
                 charger.account_id,

@@ -71,7 +71,10 @@ class SqliteStore:
             raise
         self._closed = False
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._write_forever, name="account-writer")
+        # A daemon: a program that fails before `close` must end; what is not answered may be lost.
+        self._thread = threading.Thread(
+            target=self._write_forever, name="account-writer", daemon=True
+        )
         self._thread.start()
 
     def close(self) -> None:
@@ -296,9 +299,8 @@ class SqliteStore:
 
 
 def _concerned(change: Change) -> frozenset[str]:
-    ended = change.ended_session
-    concerned = {notice.account_id for notice in change.notices}
-    return frozenset(concerned | ({ended.account_id} if ended else set()))
+    ended = {change.ended_session.account_id} if change.ended_session else set()
+    return frozenset({notice.account_id for notice in change.notices} | ended)
 
 
 # ---- opening -----------------------------------------------------------------------------------
