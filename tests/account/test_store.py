@@ -343,3 +343,30 @@ async def test_a_service_that_cannot_start_holds_nothing(tmp_path: Path) -> None
     for _ in range(2):
         with pytest.raises(ServiceCannotStart, match="damaged"):
             AccountService(path / "a.db", "http://x", Settings(), HandClock().clock)
+
+
+FAILING = """
+import asyncio, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from account.world import World
+
+async def main():
+    world = World(Path(sys.argv[1]))
+    world.open()
+    await world.sign_up("ann")
+    raise SystemExit(7)
+
+asyncio.run(main())
+"""
+
+
+def test_a_program_that_fails_before_closing_ends(tmp_path: Path) -> None:
+    tests = str(Path(__file__).parents[1])
+    ended = subprocess.run(
+        [sys.executable, "-c", FAILING, str(tmp_path), tests],
+        check=False,
+        timeout=60,
+        capture_output=True,
+    )
+    assert ended.returncode == 7
