@@ -126,6 +126,8 @@ async def deliver(serial: str, surroundings: Surroundings) -> None:
     except AccountRefused as error:
         if surroundings.prompt is not None:
             surroundings.prompt.tell(f"The account did not take the charger's receipt: {error}")
+        if error.refusal == "not_signed_in":
+            return  # it will take it after the next sign-in
     surroundings.vault.update(
         serial, lambda known: msgspec.structs.replace(known, undelivered=None)
     )

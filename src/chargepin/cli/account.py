@@ -83,7 +83,7 @@ def chargers() -> None:
 def claim(charger: ChargerName) -> None:
     """Tie a charger to this person's account. Needs an owner's connection to it."""
 
-    async def claiming() -> str:
+    async def claiming() -> tuple[str, bool]:
         from chargepin.app.errors import AccountRefused
         from chargepin.core.identity import Claim
 
@@ -97,11 +97,18 @@ def claim(charger: ChargerName) -> None:
                 )
             asked = await client.challenge(entered.identity.hex())
             raw, signature = await entered.claim(asked.account, asked.root_key, asked.nonce)
-            await client.register(Claim.decode(bytes.fromhex(raw)), signature)
-            return entered.name
+            view = await client.register(Claim.decode(bytes.fromhex(raw)), signature)
+            unshared = entered.passcode_state == "protected" and view.passcode_state == "none"
+            return entered.name, unshared
 
-    name = finish(claiming())
-    terminal().result({"charger": name}, f"{name} belongs to this account now.")
+    name, unshared = finish(claiming())
+    text = f"{name} belongs to this account now."
+    if unshared:
+        text += (
+            " The account does not know the passcode that was set before: run"
+            f" `chargepin passcode rotate {name}` to share a new one with everyone."
+        )
+    terminal().result({"charger": name, "passcode_shared": not unshared}, text)
 
 
 def members(charger: ChargerName) -> None:
