@@ -3,7 +3,16 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chargepin.core.slots import CAPACITY, ENDS_S, SAFE_S, Decision, Slot, decide
+from chargepin.core.slots import (
+    CAPACITY,
+    ENDS_S,
+    PAIRING_ENDS_S,
+    SAFE_PAIRING_S,
+    SAFE_S,
+    Decision,
+    Slot,
+    decide,
+)
 
 
 def house(*opened_s: float) -> list[Slot]:
@@ -21,6 +30,16 @@ def test_while_a_slot_is_free_the_charger_advertises_and_drops_nobody() -> None:
 def test_an_unproved_link_ends_at_15_s() -> None:
     assert decide(house(0.0), 14.9) == Decision((), advertise=True, again_s=15.0)
     assert decide(house(0.0), 15.0) == Decision((0,), advertise=True, again_s=None)
+
+
+def test_a_link_that_pairs_in_a_window_has_time_for_a_person() -> None:
+    slot = Slot(1, opened_s=0.0, pairing_s=14.0)
+    assert slot.safe_until_s == 14.0 + SAFE_PAIRING_S
+    assert slot.ends_s == PAIRING_ENDS_S
+    assert decide([slot], 59.9) == Decision((), advertise=True, again_s=PAIRING_ENDS_S)
+    assert decide([slot], 60.0) == Decision((1,), advertise=True, again_s=None)
+    tagged = Slot(1, opened_s=0.0, tagged=True, pairing_s=-20.0)
+    assert tagged.safe_until_s == 15.0
 
 
 def test_a_proved_link_never_ends() -> None:

@@ -1,7 +1,8 @@
 """Which link makes room for which, so that nobody keeps an owner out by holding connections.
 
 A protected charger gives an unproved link a few seconds; a newcomer to a full house displaces the
-oldest one past them. What an app says (HELLO) does not prolong its time; a bond's valid tag does.
+oldest one past them. What an app says (HELLO) does not prolong its time; a bond's valid tag does,
+and so does a pairing in a window, where a person reads six digits and types them.
 """
 
 from collections.abc import Iterable
@@ -10,27 +11,34 @@ from dataclasses import dataclass
 CAPACITY = 7
 SAFE_S = 3.0
 SAFE_TAGGED_S = 15.0
+SAFE_PAIRING_S = 30.0
 ENDS_S = 15.0
+PAIRING_ENDS_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One link: when it opened (running seconds), whether proved, whether a valid tag was shown."""
+    """One link: when it opened (running seconds), whether proved, whether a valid tag was shown.
+
+    pairing_s: when its pairing, in a window, last went on to what a person does.
+    """
 
     link: int
     opened_s: float
     proved: bool = False
     tagged: bool = False
+    pairing_s: float | None = None
 
     @property
     def safe_until_s(self) -> float:
         """Until then no newcomer displaces it."""
-        return self.opened_s + (SAFE_TAGGED_S if self.tagged else SAFE_S)
+        safe_s = self.opened_s + (SAFE_TAGGED_S if self.tagged else SAFE_S)
+        return safe_s if self.pairing_s is None else max(safe_s, self.pairing_s + SAFE_PAIRING_S)
 
     @property
     def ends_s(self) -> float:
         """Then an unproved link is dropped in any case."""
-        return self.opened_s + ENDS_S
+        return self.opened_s + (ENDS_S if self.pairing_s is None else PAIRING_ENDS_S)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,95 @@
+"""The pairing window: when a phone may pair by its own dialog, and with which code.
+
+A code is a Bluetooth passkey that lives for one attempt. Passkey entry gives an attacker the first
+bit that it guessed wrong and every bit before (Core Vol 3, Part H, 2.3.5.6.3), so a code that was
+once compared with anything is never compared again: `use` hands it out together with the state
+in which another one has taken its place.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import TypeAlias
+
+WINDOW_S = 120.0
+ATTEMPTS_MAX = 10
+"""With a million codes, the chance of whoever guesses is one in 100,000 for a whole window."""
+POSSIBLE_CODES = 1_000_000
+
+Draw: TypeAlias = Callable[[int], int]
+"""Gives a whole number below its argument, each with the same chance."""
+
+
+class Why(Enum):
+    """Why a window is closed, in the words of the wire."""
+
+    PAIRED = "paired"
+    TIME = "time"
+    ATTEMPTS = "attempts"
+    ASKED = "asked"
+    SESSION_ENDED = "session_ended"
+    PASSCODE_CHANGED = "passcode_changed"
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """An open window.
+
+    opener: the link whose session opened it, and sees the codes. ends_s: running seconds. code:
+    of the next attempt. used: codes that attempts have used up. trying: whether the last of those
+    attempts is still under way. name: what the phone that pairs shall be called, empty if nobody
+    said.
+    """
+
+    opener: int
+    ends_s: float
+    code: int = field(repr=False)
+    used: int = 0
+    trying: bool = False
+    name: str = ""
+
+    @property
+    def code_text(self) -> str:
+        """The next code as a person types it: six digits."""
+        return f"{self.code:06}"
+
+    @property
+    def attempts_left(self) -> int:
+        """How many codes there will be, the next one included."""
+        return ATTEMPTS_MAX - self.used
+
+    def seconds_left(self, now_s: float) -> int:
+        """How long it is still open, rounded up."""
+        return max(0, math.ceil(self.ends_s - now_s))
+
+    def takes(self, now_s: float) -> bool:
+        """Whether an attempt may begin or go on to its code."""
+        return now_s < self.ends_s and self.used < ATTEMPTS_MAX
+
+
+def opened(opener: int, now_s: float, draw: Draw, name: str = "") -> Window:
+    """Open a window, with its first code."""
+    return Window(opener, now_s + WINDOW_S, draw(POSSIBLE_CODES), name=name)
+
+
+def use(window: Window, now_s: float, draw: Draw) -> tuple[int, Window] | None:
+    """Use the code up for one attempt; None if no attempt may begin any more."""
+    if not window.takes(now_s):
+        return None
+    following = draw(POSSIBLE_CODES)
+    return window.code, replace(window, code=following, used=window.used + 1, trying=True)
+
+
+def failed(window: Window) -> Window:
+    """Note that the attempt under way has ended without success, however it ended."""
+    return replace(window, trying=False)
+
+
+def due(window: Window, now_s: float) -> Why | None:
+    """Why the window must be closed now by itself, if so."""
+    if now_s >= window.ends_s:
+        return Why.TIME
+    if window.used >= ATTEMPTS_MAX and not window.trying:
+        return Why.ATTEMPTS
+    return None
