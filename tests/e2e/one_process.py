@@ -1,0 +1,155 @@
+"""The tour's world in one process, whose parts can be broken one at a time.
+
+The same radio, account service, charger and commands as `chargepin tour` starts as programs; the
+loop's time can be moved by hand.
+"""
+
+import asyncio
+import io
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from chargepin.account.api import AccountServer, Settings, serve_account
+from chargepin.charger.air import Air
+from chargepin.charger.daemon import Daemon, Rule, setup_of
+from chargepin.cli.main import run
+from chargepin.cli.steps_open import Saw
+from chargepin.cli.terminal import Terminal
+from chargepin.cli.touring import Step, StepResult
+from chargepin.cli.world import FACTORY_SOFTWARE, MODEL, SERIAL, Outcome, Typed, World
+from chargepin.core import guard
+from chargepin.radio import Room, serve_radio
+
+
+def _unchanged(air: Air) -> Air:
+    return air
+
+
+async def _nothing(_: "OneProcess") -> None:
+    """Nobody interferes."""
+
+
+@dataclass(frozen=True)
+class Faults:
+    """What is wrong with a world.
+
+    typing: what becomes of what somebody types: who, arguments, keys -> arguments, keys; None for
+    nothing. after_power_cut: done to the charger's files. before: done just before a step.
+    """
+
+    rule: Rule = guard.step
+    air: Callable[[Air], Air] = _unchanged
+    software: str = FACTORY_SOFTWARE
+    capture: bool = True
+    account: Settings = field(default_factory=Settings)
+    homes: Callable[[str], str] = str
+    typing: Callable[[str, tuple[str, ...], str], tuple[tuple[str, ...], str] | None] | None = None
+    after_power_cut: Callable[[Path], None] | None = None
+    before: dict[str, Callable[["OneProcess"], Awaitable[None]]] = field(default_factory=dict)
+
+
+class OneProcess(World):
+    """A world whose parts share this process's loop; people type in threads."""
+
+    def __init__(self, directory: Path, faults: Faults) -> None:
+        super().__init__(directory)
+        self.faults = faults
+        self.reports: list[str] = []
+        self._people = ThreadPoolExecutor(8)
+        self._room: Room | None = None
+        self._server: AccountServer | None = None
+        self._daemon: Daemon | None = None
+        self._serving: asyncio.Task[None] | None = None
+
+    def home(self, who: str) -> Path:
+        return super().home(self.faults.homes(who))
+
+    async def start(self) -> None:
+        capture = self.capture if self.faults.capture else None
+        self._room = await serve_radio("127.0.0.1", 0, capture=capture)
+        database = f"sqlite:///{self.account_files / 'account.sqlite'}"
+        self._server = await serve_account(database, "127.0.0.1", 0, settings=self.faults.account)
+        self.radio, self.account = self._room.address, self._server.url
+        await self._switch_on()
+
+    async def close(self) -> None:
+        await self._switch_off()
+        if self._server is not None:
+            await self._server.close()
+        if self._room is not None:
+            await self._room.close()
+        await asyncio.to_thread(self._people.shutdown)
+
+    async def type(self, who: str, *arguments: str, keys: str = "", secret: str = "") -> Typed:
+        if self.faults.typing is not None:
+            typed = self.faults.typing(who, arguments, keys)
+            if typed is None:
+                return Typed(" ".join(arguments), 0, "", "")
+            arguments, keys = typed
+        return await super().type(who, *arguments, keys=keys, secret=secret)
+
+    async def cut_power(self) -> None:
+        await self._switch_off()
+        if self.faults.after_power_cut is not None:
+            self.faults.after_power_cut(self.charger_files)
+        await self._switch_on()
+
+    async def _switch_on(self) -> None:
+        setup = setup_of(
+            serial=SERIAL,
+            model=MODEL,
+            software=self.faults.software,
+            directory=self.charger_files,
+        )
+        self._daemon = await Daemon.start(
+            setup,
+            self.radio,
+            self.reports.append,
+            rule=self.faults.rule,
+            air=self.faults.air,
+            update_pace_s=0.0,
+        )
+        self._serving = asyncio.create_task(self._daemon.run())
+
+    async def _switch_off(self) -> None:
+        if self._serving is not None:
+            self._serving.cancel()
+            await asyncio.gather(self._serving, return_exceptions=True)
+        if self._daemon is not None:
+            await self._daemon.close()
+
+    async def _run(self, arguments: Sequence[str], stdin: str) -> Outcome:
+        terminal = Terminal(io.StringIO(stdin), io.StringIO(), io.StringIO())
+        loop = asyncio.get_running_loop()
+        code = await loop.run_in_executor(self._people, run, list(arguments), terminal)
+        out, err = terminal.stdout, terminal.stderr
+        assert isinstance(out, io.StringIO)
+        assert isinstance(err, io.StringIO)
+        return Outcome(code, out.getvalue(), err.getvalue())
+
+
+class Saboteur:
+    """An audience that interferes before steps."""
+
+    def __init__(self, world: OneProcess) -> None:
+        self._world = world
+
+    async def begins(self, step: Step) -> None:
+        await self._world.faults.before.get(step.name, _nothing)(self._world)
+
+    async def ended(self, step: Step, result: StepResult, saw: Saw) -> None:
+        """Nobody looks."""
+
+
+@asynccontextmanager
+async def one_process(directory: Path, faults: Faults | None = None) -> AsyncIterator[OneProcess]:
+    """A world that has just begun."""
+    world = OneProcess(directory, faults or Faults())
+    try:
+        await world.start()
+        yield world
+    finally:
+        await world.close()
