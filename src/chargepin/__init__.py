@@ -7,7 +7,7 @@ async with chargepin.connect("WB123456", vault=vault) as charger:
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
-__all__ = ["Charger", "ChargepinError", "Status", "__version__", "connect"]
+__all__ = ["ChargepinError", "Charger", "Status", "__version__", "connect"]
 
 if TYPE_CHECKING:
     from chargepin.app.client import Charger, Status
