@@ -148,8 +148,8 @@ class Ends:
         before = service.guard.durable.incarnation
         service.button(held=True)
         async with asyncio.timeout(PATIENCE_S):
-            while service.guard.durable.incarnation == before:
-                await asyncio.sleep(0)  # noqa: ASYNC110 - no event tells of it; a turn of the loop
+            while service.guard.durable.incarnation == before:  # noqa: ASYNC110 - no event tells
+                await asyncio.sleep(0)
 
     async def switch_off(self) -> None:
         """Stop the charger in good order."""
