@@ -6,6 +6,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -13,20 +14,15 @@ import msgspec
 from chargepin import __version__
 from chargepin.app.client import Charger, enter, find
 from chargepin.app.entering import Surroundings
-from chargepin.app.errors import ChargepinError, VaultError
+from chargepin.app.errors import NoRadio, VaultError
 from chargepin.app.ports import Accounts, Found, Prompt, Radio, Vault
 from chargepin.app.vault import open_vault
 from chargepin.core import bapi
 from chargepin.core.catalogue import Version
+from chargepin.core.passcode import PasscodeFormatError, entered
 from chargepin.machine.files import private_directory, read_private, set_aside, write_private
 
 APP_VERSION = Version.parse(__version__)
-
-
-class NoRadio(ChargepinError):
-    """No Bluetooth to work with."""
-
-    code = "no_radio"
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -64,14 +60,14 @@ def _static_address() -> str:
     return raw.hex(":").upper()
 
 
-async def radio_of(name: str | None, home: Path) -> Radio:
-    """Open the radio that an option names, else CHARGEPIN_RADIO. Raises NoRadio."""
+async def radio_of(name: str | None, home: Path, prompt: Prompt | None = None) -> Radio:
+    """Open the radio that an option names, else CHARGEPIN_RADIO, else the computer's own Bluetooth.
+
+    prompt: who is asked for the code that a charger of another make wants typed. Raises NoRadio.
+    """
     chosen = name or os.environ.get("CHARGEPIN_RADIO")
     if not chosen:
-        raise NoRadio(
-            "No radio was named. Start a virtual one with `chargepin serve radio --listen"
-            " tcp:127.0.0.1:9370` and name it with --radio tcp:127.0.0.1:9370."
-        )
+        return await _own_bluetooth(prompt)
     from chargepin.app.link_bumble import open_radio  # noqa: PLC0415 - half a second of imports
     from chargepin.machine.controller import ControllerError  # noqa: PLC0415 - as above
 
@@ -81,6 +77,33 @@ async def radio_of(name: str | None, home: Path) -> Radio:
         )
     except ControllerError as error:
         raise NoRadio(str(error)) from error
+
+
+async def _own_bluetooth(prompt: Prompt | None) -> Radio:
+    from chargepin.app.link_bleak import open_radio  # noqa: PLC0415 - only where it is used
+
+    try:
+        if prompt is None:
+            return await open_radio()
+        return await open_radio(ask_code=partial(_pairing_code, prompt), tell=prompt.tell)
+    except NoRadio as error:
+        raise NoRadio(
+            f"{error} Or name another radio: --radio tcp:127.0.0.1:9370 is a virtual one that"
+            " `chargepin serve radio --listen tcp:127.0.0.1:9370` runs."
+        ) from error
+
+
+async def _pairing_code(prompt: Prompt, name: str) -> int:
+    """Ask for the number of a pairing. A passcode that this project assigned is never one."""
+    question = (
+        f"{name} wants a Bluetooth code typed within 30 seconds (6 digits; the maker's app or the"
+        " charger's owner has it): "
+    )
+    while True:
+        try:
+            return int(entered(await prompt.passcode(question)).digits)
+        except PasscodeFormatError as error:
+            prompt.tell(str(error))
 
 
 @asynccontextmanager
@@ -96,7 +119,7 @@ async def surroundings_of(
     """Open everything that one home's app works with; closes the radio if it opened it."""
     vault = vault or open_vault(home, default_home=default_home)
     opened = radio if radio is not None and not isinstance(radio, str) else None
-    used = opened or await radio_of(radio if isinstance(radio, str) else None, home)
+    used = opened or await radio_of(radio if isinstance(radio, str) else None, home, prompt)
     try:
         yield Surroundings(
             radio=used,

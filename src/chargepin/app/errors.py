@@ -1,6 +1,7 @@
 """One exception per cause. Each says what happened, whether it may have taken effect, what next.
 
 ChargepinError
+├── NoRadio             no Bluetooth to work with
 ├── NotFound            no such charger in range
 ├── WeakSignal          found, but too faint to connect (rssi_dbm)
 ├── Busy                another phone holds the link
@@ -46,6 +47,12 @@ class ChargepinError(Exception):
         self.retry_after_s = retry_after_s
 
 
+class NoRadio(ChargepinError):
+    """No Bluetooth to work with."""
+
+    code = "no_radio"
+
+
 class NotFound(ChargepinError):
     code = "not_found"
 
@@ -86,9 +93,13 @@ class PasscodeNeeded(ChargepinError):
 
 
 class PasscodeWrong(ChargepinError):
+    """tries_left: None where the charger does not tell, as real ones do not."""
+
     code = "passcode_wrong"
 
-    def __init__(self, message: str, *, tries_left: int, retry_after_s: float | None = 0.0) -> None:
+    def __init__(
+        self, message: str, *, tries_left: int | None, retry_after_s: float | None = 0.0
+    ) -> None:
         super().__init__(message, retry_after_s=retry_after_s)
         self.tries_left = tries_left
 

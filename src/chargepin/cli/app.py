@@ -97,9 +97,11 @@ async def signed_in() -> AsyncIterator["AccountClient | None"]:
 async def surroundings() -> AsyncIterator["Surroundings"]:
     """Radio, vault, account and person of this command."""
     from chargepin.app.connect import surroundings_of
-    from chargepin.machine.controller import quiet
 
-    quiet()
+    if terminal().radio is not None:
+        from chargepin.machine.controller import quiet
+
+        quiet()
     place, default_home = home_of(terminal())
     async with AsyncExitStack() as stack:
         account = await stack.enter_async_context(signed_in())

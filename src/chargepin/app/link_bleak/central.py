@@ -1,0 +1,235 @@
+"""The computer's own Bluetooth: who advertises, and connecting to one of them."""
+
+import asyncio
+import contextlib
+import platform
+import re
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Final
+
+from bleak import BleakScanner
+from bleak.args.bluez import BlueZScannerArgs
+from bleak.backends.device import BLEDevice
+from bleak.backends.scanner import AdvertisementData
+from bleak.exc import (
+    BleakBluetoothNotAvailableError,
+    BleakBluetoothNotAvailableReason,
+    BleakError,
+)
+
+from chargepin.app.errors import Busy, ChargepinError, LinkLost, NoRadio, NotFound, WeakSignal
+from chargepin.app.link_bleak.link import BleakLink
+from chargepin.app.link_bleak.systems import AskCode, Elsewhere, System
+from chargepin.app.ports import Found
+
+_NAME: Final = re.compile(r"WB[0-9]{1,16}", re.ASCII)
+_WEAK_DBM: Final = -90
+_WORTH_TELLING_DB: Final = 5
+
+_WHY_NOT: Final = MappingProxyType(
+    {
+        BleakBluetoothNotAvailableReason.NO_BLUETOOTH: "This computer has no Bluetooth.",
+        BleakBluetoothNotAvailableReason.NO_BLE_CENTRAL_ROLE: (
+            "This computer's Bluetooth does not know Bluetooth Low Energy."
+        ),
+        BleakBluetoothNotAvailableReason.POWERED_OFF: (
+            "Bluetooth is switched off on this computer."
+        ),
+        BleakBluetoothNotAvailableReason.DENIED_BY_USER: (
+            "This program may not use Bluetooth. Allow it in the system's privacy settings."
+        ),
+        BleakBluetoothNotAvailableReason.DENIED_BY_SYSTEM: (
+            "This program may not use Bluetooth; the computer's administrator can allow it."
+        ),
+    }
+)
+
+
+async def open_radio(
+    *,
+    ask_code: AskCode | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> "BleakRadio":
+    """Open the computer's own Bluetooth.
+
+    ask_code: for the number that a charger wants typed to pair, None if nobody can be asked.
+    tell: takes a sentence about what the operating system will do. Raises NoRadio.
+    """
+    system: System
+    if platform.system() == "Linux":
+        from chargepin.app.link_bleak.linux import open_linux  # noqa: PLC0415 -- only there
+
+        system = await open_linux(ask_code)
+    else:
+        system = Elsewhere(tell, pairs=platform.system() == "Windows")
+    return BleakRadio(system)
+
+
+class BleakRadio:
+    """Implements chargepin.app.ports.Radio."""
+
+    def __init__(self, system: System) -> None:
+        self._system = system
+        self._links: dict[str, BleakLink] = {}
+        self._ended: set[BleakLink] = set()
+        self._devices: dict[str, BLEDevice] = {}
+        self._seen: dict[str, Found] = {}
+        self._listeners: set[asyncio.Queue[Found | None]] = set()
+        self._scanner: BleakScanner | None = None
+        self._turn = asyncio.Lock()  # to start and stop scanning
+        self._dialing = asyncio.Lock()  # systems connect to one device at a time
+        system.lost.add_done_callback(self._lost)
+
+    # Scanning
+
+    async def scan(self) -> AsyncGenerator[Found, None]:
+        """Yield chargers as they are heard, and again when something about them changes."""
+        queue: asyncio.Queue[Found | None] = asyncio.Queue()
+        told: dict[str, Found] = {}
+        self._listeners.add(queue)
+        try:
+            await self._start_scanning()
+            while (found := await queue.get()) is not None:
+                if _worth_telling(told.get(found.address), found):
+                    told[found.address] = found
+                    yield found
+            raise _gone()
+        finally:
+            self._listeners.discard(queue)
+            await asyncio.shield(self._stop_scanning())
+
+    async def _start_scanning(self) -> None:
+        async with self._turn:
+            if self._system.lost.done():
+                raise _gone()
+            if self._scanner is not None:
+                return
+            self._seen.clear()
+            adapter = self._system.adapter
+            scanner = BleakScanner(
+                self._heard,
+                scanning_mode="active",
+                bluez=BlueZScannerArgs(adapter=adapter) if adapter else BlueZScannerArgs(),
+            )
+            try:
+                await scanner.start()
+            except BleakBluetoothNotAvailableError as error:
+                raise NoRadio(_WHY_NOT.get(error.reason, str(error))) from error
+            except (BleakError, OSError, EOFError) as error:
+                raise LinkLost(
+                    f"This computer's Bluetooth does not scan now ({error}).", retry_after_s=1.0
+                ) from error
+            self._scanner = scanner
+
+    async def _stop_scanning(self) -> None:
+        async with self._turn:
+            if self._scanner is not None and not self._listeners:
+                scanner, self._scanner = self._scanner, None
+                with contextlib.suppress(BleakError, OSError, EOFError):
+                    await scanner.stop()
+
+    def _heard(self, device: BLEDevice, advertised: AdvertisementData) -> None:
+        before = self._seen.get(device.address)
+        name = advertised.local_name or (before.name if before else "")
+        if not _NAME.fullmatch(name):
+            return
+        services = {uuid.lower() for uuid in advertised.service_uuids}
+        # Some systems tell of the two packets one by one: what the other said still holds.
+        if before is not None and before.name == name:
+            services.update(before.services)
+        found = Found(device.address, name, advertised.rssi, tuple(sorted(services)))
+        self._seen[device.address] = found
+        self._devices[device.address] = device
+        for queue in self._listeners:
+            queue.put_nowait(found)
+
+    def _lost(self, _: asyncio.Future[None]) -> None:
+        for queue in self._listeners:
+            queue.put_nowait(None)
+        for link in list(self._links.values()):
+            link.lost("This computer's Bluetooth is gone.")
+
+    # Connecting
+
+    async def connect(self, found: Found, *, timeout_s: float) -> BleakLink:
+        """Connect and discover, within the time given for both."""
+        if found.address in self._links:
+            raise Busy(f"This app is connected to {found.name} already.", retry_after_s=1.0)
+        if self._system.lost.done():
+            raise _gone()
+        try:
+            async with asyncio.timeout(timeout_s), self._dialing:
+                return await self._dial(found)
+        except TimeoutError:
+            raise self._unanswered(found, timeout_s) from None
+
+    async def _dial(self, found: Found) -> BleakLink:
+        """Connect; a second time with what a new scan says, because systems forget devices."""
+        device = self._devices.get(found.address)
+        if device is not None:
+            try:
+                return await self._opened(device, found)
+            except BleakError:
+                self._devices.pop(found.address, None)
+        try:
+            return await self._opened(await self._sought(found), found)
+        except BleakError as error:
+            raise LinkLost(
+                f"The connection to {found.name} could not be made ({error}).", retry_after_s=0.0
+            ) from error
+
+    async def _opened(self, device: BLEDevice, found: Found) -> BleakLink:
+        await self._system.begin(device)
+        link = BleakLink(device, found.name, self._system.pair)
+        self._links[found.address] = link
+        link.on_close(lambda: self._closed(found.address))
+        try:
+            await link.open()
+        except (OSError, EOFError) as error:
+            await link.close()
+            raise BleakError(str(error)) from error
+        except BaseException:
+            await link.close()
+            raise
+        return link
+
+    async def _sought(self, found: Found) -> BLEDevice:
+        async with contextlib.aclosing(self.scan()) as seen:
+            async for heard in seen:
+                if heard.address == found.address:
+                    return self._devices[found.address]
+        raise _gone()
+
+    def _closed(self, address: str) -> None:
+        self._ended.add(self._links.pop(address))
+
+    def _unanswered(self, found: Found, timeout_s: float) -> ChargepinError:
+        last = self._seen.get(found.address, found)
+        if last.rssi_dbm < _WEAK_DBM:
+            return WeakSignal(
+                f"{found.name} is too far away ({last.rssi_dbm} dBm). Move closer.",
+                rssi_dbm=last.rssi_dbm,
+            )
+        return NotFound(
+            f"{found.name} did not answer within {timeout_s:g} s. It may be switched off, out of"
+            " range or taken by other phones.",
+            retry_after_s=0.0,
+        )
+
+    async def close(self) -> None:
+        """Hang up on every charger and give Bluetooth back."""
+        await asyncio.gather(*(link.close() for link in list(self._links.values())))
+        await asyncio.gather(*(link.settle() for link in self._ended))
+        await self._system.close()
+
+
+def _gone() -> LinkLost:
+    return LinkLost("This computer's Bluetooth is gone.")
+
+
+def _worth_telling(before: Found | None, found: Found) -> bool:
+    if before is None or replace(before, rssi_dbm=found.rssi_dbm) != found:
+        return True
+    return abs(before.rssi_dbm - found.rssi_dbm) >= _WORTH_TELLING_DB

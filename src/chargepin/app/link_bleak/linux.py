@@ -1,0 +1,88 @@
+"""Linux: BlueZ's pairing, and what it leaves behind."""
+
+import asyncio
+
+from bleak.backends.device import BLEDevice
+
+from chargepin.app.errors import Busy, ChargerRefused, LinkLost, PasscodeWrong
+from chargepin.app.link_bleak.bluez import BlueZ, Pairing
+from chargepin.app.link_bleak.link import BleakLink
+from chargepin.app.link_bleak.systems import AskCode, System
+
+
+async def open_linux(ask_code: AskCode | None) -> System:
+    """Open BlueZ. Raises NoRadio with a sentence about what is missing."""
+    bluez = await BlueZ.open()
+    try:
+        return Linux(bluez, await bluez.adapter(), ask_code)
+    except BaseException:
+        await bluez.close()
+        raise
+
+
+class Linux:
+    """Implements chargepin.app.link_bleak.systems.System."""
+
+    def __init__(self, bluez: BlueZ, adapter: str, ask_code: AskCode | None) -> None:
+        self._bluez = bluez
+        self._ask_code = ask_code
+        self.adapter: str | None = adapter
+        self.lost: asyncio.Future[None] = bluez.lost
+
+    async def begin(self, device: BLEDevice) -> None:
+        """Hang up what a program that was killed left connected: nobody can go on with it."""
+        path = _path(device)
+        if (await self._bluez.device(path)).get("Connected"):
+            await self._bluez.disconnect(path)
+
+    async def pair(self, link: BleakLink) -> None:
+        """Pair through an agent of this app's own."""
+        path = _path(link.device)
+        if (await self._bluez.device(path)).get("Paired"):
+            return
+        ask_code = self._ask_code
+        ask = None if ask_code is None else lambda: ask_code(link.name)
+        outcome = await self._bluez.pair(path, ask)
+        if outcome is Pairing.DONE:
+            return
+        if outcome is Pairing.CODE_REFUSED:
+            # BlueZ keeps what it half learned of the device, and would go on from there.
+            await link.close()
+            await self._bluez.forget(path)
+        raise _said(outcome, link.name)
+
+    async def forget_bond(self, device: BLEDevice) -> bool:
+        """Forget it, and with it everything that BlueZ knows of the device."""
+        path = _path(device)
+        if not (await self._bluez.device(path)).get("Paired"):
+            return False
+        await self._bluez.forget(path)
+        return True
+
+    async def close(self) -> None:
+        """Give BlueZ back."""
+        await self._bluez.close()
+
+
+def _path(device: BLEDevice) -> str:
+    return str(device.details["path"])
+
+
+def _said(outcome: Pairing, name: str) -> Exception:
+    match outcome:
+        case Pairing.CODE_REFUSED:
+            return PasscodeWrong(
+                f"{name} did not take that code, or does not pair now. Nothing was changed.",
+                tries_left=None,
+            )
+        case Pairing.REFUSED:
+            return ChargerRefused(
+                f"{name} does not pair now, or wants a code that nobody gave. Nothing was changed.",
+                refusal="pairing_refused",
+            )
+        case Pairing.BUSY:
+            return Busy(f"Another program is pairing with {name} now.", retry_after_s=5.0)
+        case _:
+            return LinkLost(
+                f"The connection to {name} broke off while pairing. Try again.", retry_after_s=0.0
+            )

@@ -1,0 +1,80 @@
+"""How operating systems differ beside bleak: what is asked before, and how they pair."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol
+
+from bleak.backends.device import BLEDevice
+from bleak.exc import BleakError
+
+from chargepin.app.errors import ChargerRefused
+from chargepin.app.link_bleak.link import BleakLink
+
+AskCode = Callable[[str], Awaitable[int]]
+"""Asks a person for the number that the charger of this name wants typed; raises Cancelled."""
+
+MACOS_ASKS: Final = (
+    "If the charger wants to pair, macOS asks in a dialog of its own; the app waits for that."
+)
+WINDOWS_PAIRS: Final = (
+    "Windows pairs by itself, without a code. A charger that wants one is paired first in Settings,"
+    " Bluetooth & devices."
+)
+
+
+class System(Protocol):
+    """An operating system's Bluetooth.
+
+    adapter: the one to use, None for the system's choice. lost: done once Bluetooth is gone.
+    """
+
+    adapter: str | None
+    lost: asyncio.Future[None]
+
+    async def begin(self, device: BLEDevice) -> None:
+        """Make ready to connect."""
+
+    async def pair(self, link: BleakLink) -> None:
+        """Pair over a link, unless it is paired. Raises what Link.pair raises."""
+
+    async def forget_bond(self, device: BLEDevice) -> bool:
+        """Forget the Bluetooth bond with a device. False if there is none, or no way to do so."""
+
+    async def close(self) -> None: ...
+
+
+class Elsewhere:
+    """macOS and Windows, by what their documentation and bleak's say; not tested on either.
+
+    pairs: whether programs can pair. On macOS the system does so by itself, when a charger first
+    refuses something, and asks the person.
+    """
+
+    def __init__(self, tell: Callable[[str], None], *, pairs: bool) -> None:
+        self.adapter: str | None = None
+        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._tell = tell
+        self._pairs = pairs
+
+    async def begin(self, _device: BLEDevice) -> None:
+        """Nothing: connections end with their program."""
+
+    async def pair(self, link: BleakLink) -> None:
+        """Have the system pair, or say that it will."""
+        self._tell(WINDOWS_PAIRS if self._pairs else MACOS_ASKS)
+        if not self._pairs:
+            return
+        try:
+            await link.client.pair()
+        except BleakError as error:
+            raise ChargerRefused(
+                f"{link.name} could not be paired with this computer ({error}).",
+                refusal="pairing_refused",
+            ) from error
+
+    async def forget_bond(self, _device: BLEDevice) -> bool:
+        """Nothing: the person forgets devices in the system's settings."""
+        return False
+
+    async def close(self) -> None:
+        """Nothing is held."""

@@ -1,0 +1,29 @@
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from app.link_conformance import CHECKS, Check
+from app.scripted_charger import on_the_radio
+from chargepin.app.link_bumble import BumbleRadio, open_radio
+from chargepin.radio import serve_radio
+from ends import manual_loop
+
+
+@pytest.fixture
+async def radio() -> AsyncIterator[BumbleRadio]:
+    room = await serve_radio("127.0.0.1", 0)
+    async with on_the_radio(room.address):
+        opened = await open_radio(room.address)
+        yield opened
+        await opened.close()
+    await room.close()
+
+
+@pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
+async def test_bumble(radio: BumbleRadio, check: Check) -> None:
+    checking = asyncio.ensure_future(check(radio))
+    while not checking.done():
+        await asyncio.wait([checking], timeout=0.5)
+        manual_loop().advance(2)  # whatever it waits for is a time-out
+    await checking
