@@ -175,6 +175,16 @@ INSIDE = [
     ),
     way("typed", PERSON, TO_PARAMS, (NEEDED, Ask(3)), *TYPED_AGAIN, (HELD, Enter())),
     way(
+        "open, then protected, then typed: each link begins anew",
+        PERSON,
+        TO_PARAMS,
+        (Answered(IS_OPEN), BY_NOTHING),
+        (NEEDED_AFTER_ALL, BY_PASSCODE),
+        (NEEDED, Ask(3)),
+        *TYPED_AGAIN,
+        (HELD, Enter()),
+    ),
+    way(
         "account has none, so a person is asked",
         replace(ACCOUNT, person=True),
         TO_PARAMS,

@@ -14,6 +14,7 @@ CONNECTION, APP = b"c" * 8, b"a" * 16
 
 def test_roles_are_ordered_and_have_a_word() -> None:
     assert Role.NONE < Role.USER < Role.ADMIN < Role.OWNER
+    assert [int(role) for role in Role] == [0, 1, 2, 3]  # they are stored
     assert [role.word for role in Role] == ["none", "user", "admin", "owner"]
 
 

@@ -11,6 +11,7 @@ from chargepin.core.entry import (
     End,
     Entry,
     Event,
+    Facts,
     Fetch,
     Offer,
     OutOfTurn,
@@ -326,6 +327,12 @@ def test_nothing_is_proved_to_a_known_charger_in_doubt() -> None:
     known = [path for path in ENDED_BY_DOUBT if path.facts.identity is not None]
     assert len(known) == 9
     assert not any(isinstance(action, Prove) for path in known for _, action in path.steps)
+
+
+def test_a_stranger_knows_nothing() -> None:
+    nothing = Facts(None, 0, 0, protected=False, bonded=False, offers=())
+    assert replace(nothing, automatic_tries=0, typed_tries=0) == STRANGER
+    assert not (STRANGER.account or STRANGER.person or STRANGER.ask_first)
 
 
 # ---- the table of transitions -----------------------------------------------------------------

@@ -87,6 +87,23 @@ def test_an_attempt_broken_off_stays_charged() -> None:
     assert bench.stored.lockout.charged == 2
 
 
+def test_what_a_link_did_before_is_not_given_back_by_another_way_in() -> None:
+    bench = Bench()
+    link = bench.open()
+    bench.hello(link, Credential.PASSCODE)
+    bench.share(link)
+    bench.hello(link, Credential.BOND, USER)
+    bench.share(link)
+    assert isinstance(bench.proof(link, {USER.verifier})[0], Grant)
+    assert bench.stored.lockout.charged == 1
+
+
+def test_a_charge_is_given_back_once() -> None:
+    bench = Bench()
+    link = bench.by_passcode()
+    assert bench.guard.links[link].charged_s is None
+
+
 def test_bond_and_open_handshakes_never_charge_pause_or_write() -> None:
     bench = Bench()
     before = bench.stored
@@ -259,6 +276,16 @@ def test_strangers_are_counted_and_logged_once_an_hour() -> None:
     assert bench.entries[-1] == state.Entry("strangers", counts)
     bench.wait(7200)
     assert len(bench.entries) == 2
+
+
+def test_the_hour_of_strangers_begins_anew_with_each_entry() -> None:
+    bench = Bench()
+    for _ in range(2):
+        bench.hello(bench.open(), Credential.BOND)
+        bench.wait(3600)
+    bench.hello(bench.open(), Credential.BOND)
+    bench.wait(3000)
+    assert bench.logged() == ["started", "strangers", "strangers"]
 
 
 def test_an_event_of_a_link_that_has_closed_does_nothing() -> None:

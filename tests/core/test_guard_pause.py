@@ -70,6 +70,8 @@ def test_running_time_is_stored_every_ten_minutes_while_something_runs_out() -> 
     bench.wait(5 * 600)
     assert bench.stored.running_s == 0.0
     bench.guess()
+    bench.wait(600)
+    assert bench.stored.running_s == bench.now_s
     bench.wait(25 * 60)
     assert bench.stored.running_s == bench.now_s - 5 * 60
     bench.wait(3 * DAY_S)

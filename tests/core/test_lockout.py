@@ -6,6 +6,7 @@ from chargepin.core.lockout import (
     DAY_S,
     LONGEST_WAIT_S,
     TRIES_PER_GENERATION,
+    WARN_AT,
     Lockout,
     Refusal,
     Refused,
@@ -70,6 +71,10 @@ def test_the_step_falls_by_one_for_each_24_hours_without_a_failure() -> None:
 def test_a_step_counts_its_24_hours_from_the_last_failure() -> None:
     lockout = charged(1, 23 * 3600.0, charged(4))
     assert lockout.step_at(DAY_S) == 5
+
+
+def test_the_figures_are_the_designs() -> None:
+    assert (DAY_S, WARN_AT, TRIES_PER_GENERATION) == (24 * 3600, 40, 80)
 
 
 # ---- budgets ----------------------------------------------------------------------------------
@@ -221,6 +226,7 @@ def test_a_press_does_not_help_an_exhausted_generation_and_costs_no_window() -> 
 def test_a_window_closes_with_a_success_and_with_a_restart() -> None:
     lockout = charged(3).pressed(5.0).charge(6.0)
     assert lockout.give_back(6.0).window is None
+    assert lockout.ended().window is None
     assert lockout.restarted(7.0).window is None
     assert lockout.restarted(7.0).windows == (5.0,)
 

@@ -9,6 +9,7 @@ from chargepin.core.slots import (
     PAIRING_ENDS_S,
     SAFE_PAIRING_S,
     SAFE_S,
+    SAFE_TAGGED_S,
     Decision,
     Slot,
     decide,
@@ -17,6 +18,11 @@ from chargepin.core.slots import (
 
 def house(*opened_s: float) -> list[Slot]:
     return [Slot(number, opened) for number, opened in enumerate(opened_s)]
+
+
+def test_the_figures_are_the_designs() -> None:
+    assert (CAPACITY, SAFE_S, SAFE_TAGGED_S, ENDS_S) == (7, 3.0, 15.0, 15.0)
+    assert (SAFE_PAIRING_S, PAIRING_ENDS_S) == (30.0, 60.0)
 
 
 def test_an_empty_house_advertises() -> None:

@@ -7,6 +7,7 @@ from enum import IntEnum
 from chargepin.core.handshake import Verifier, bond_tag
 
 CAPACITY = 32
+BLUETOOTH_CAPACITY = 32  # phones that paired by their own dialog are counted by themselves
 KEPT_FOR_OWNERS = 8  # of the capacity, only owners and admins may take these
 LONGEST_NAME = 40
 
@@ -54,9 +55,9 @@ Table = tuple[Bond, ...]
 
 def with_bond(table: Table, bond: Bond) -> Table:
     """Add a bond. Raises TableFull; never evicts another."""
-    room = CAPACITY if bond.role >= Role.ADMIN else CAPACITY - KEPT_FOR_OWNERS
-    taken = len(table) if bond.role >= Role.ADMIN else sum(b.role < Role.ADMIN for b in table)
-    if taken >= room or len(table) >= CAPACITY:
+    users = sum(b.role < Role.ADMIN for b in table)
+    no_place_for_users = bond.role < Role.ADMIN and users >= CAPACITY - KEPT_FOR_OWNERS
+    if no_place_for_users or len(table) >= CAPACITY:
         raise TableFull
     return (*table, bond)
 

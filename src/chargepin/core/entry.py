@@ -248,7 +248,7 @@ def _take(entry: Entry, event: Event) -> tuple[Entry, Action]:
             facts = replace(entry.facts, offers=(*entry.facts.offers, *offers))
             return _choose(replace(entry, facts=facts, fetched=True))
         case Typed(offer):
-            facts = replace(entry.facts, offers=(offer,), ask_first=False)
+            facts = replace(entry.facts, offers=(offer,))
             return replace(entry, facts=facts, stage=Stage.REACHING), Reach()
         case Declined():
             return _end(entry, End(Reason.PASSCODE_NEEDED))
@@ -373,8 +373,7 @@ def _was_refused(entry: Entry, refusal: Refusal) -> tuple[Entry, Action]:
         return _end(entry, End(doubt))
     match refusal.code:
         case RefusalCode.BOND_UNKNOWN if entry.said is Credential.BOND:
-            facts = replace(entry.facts, bonded=False)
-            return _say_hello(replace(entry, facts=facts), Credential.PASSCODE)
+            return _say_hello(entry, Credential.PASSCODE)
         case RefusalCode.APP_TOO_OLD:
             return _end(entry, End(Reason.UPDATE_APP, needed=refusal.oldest_app))
         case RefusalCode.PAUSED:

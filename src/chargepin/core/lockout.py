@@ -125,7 +125,7 @@ class Lockout:
             return self
         windows = _within_day(self.windows, now_s)
         if len(windows) >= WINDOWS_PER_DAY:
-            return replace(self, windows=windows)
+            return self
         window = Window(now_s + WINDOW_S, WINDOW_TRIES)
         return replace(self, windows=(*windows, now_s), window=window)
 
