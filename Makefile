@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: demo test check lint bench lock clean
+.PHONY: demo test check attack lint bench lock clean
 
 demo: $(STAMP)
 	@$(BIN)/chargepin demo
@@ -17,6 +17,9 @@ check: $(STAMP)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache >.venv/imports.log || { cat .venv/imports.log; exit 1; }
+
+attack: $(STAMP)
+	@PYTHONPATH=tests $(BIN)/python tests/attacks/report.py
 
 bench: $(STAMP)
 	@PYTHONPATH=bench:tests $(BIN)/python bench/run.py

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -116,7 +116,7 @@ class WayIn:
             way = await self._asked(*outcome)
 
     def _facts(self, known: Known) -> Facts:
-        automatic, typed = known.tries.get(str(known.generation), (0, 0))
+        automatic, typed = _tries(known, known.generation)
         newest_first = sorted(known.candidates, key=lambda c: -c.generation)
         # Whoever set the passcode must enter it like everybody; who got it shared need not.
         set_here = any(c.owner_token is not None for c in known.candidates)
@@ -164,7 +164,15 @@ class WayIn:
                     raise ended(action, self._found.name)
                 case entry.Reach():
                     raise ProtocolError("The app lost its way; try again.")
+            if isinstance(event, entry.Answered):
+                way = self._counting(way, event.params)
             way, action = entry.step(way, event)
+
+    def _counting(self, way: Entry, params: Params) -> Entry:
+        """Only PARAMS tell which generation's tries count now."""
+        known = self._with.vault.get(self._serial) or Known(self._serial)
+        automatic, typed = _tries(known, params.generation)
+        return replace(way, facts=replace(way.facts, automatic_tries=automatic, typed_tries=typed))
 
     async def _hello(self, session: Session, credential: Credential) -> entry.Event:
         tag_key = None
@@ -249,7 +257,7 @@ class WayIn:
         def counted(known: Known) -> Known:
             automatic, by_hand = known.tries.get(str(generation), (0, 0))
             now = (automatic, by_hand + 1) if typed else (automatic + 1, by_hand)
-            return msgspec.structs.replace(known, tries={str(generation): now})
+            return msgspec.structs.replace(known, tries={**known.tries, str(generation): now})
 
         self._with.vault.update(self._serial, counted)
 
@@ -352,6 +360,16 @@ class _Drawn(msgspec.Struct, frozen=True):
     id: str
     secret: str
     role: str
+
+
+def _tries(known: Known, generation: int) -> tuple[int, int]:
+    """Automatic and typed tries that no charger answered rightly.
+
+    Until an identity is pinned a generation is what anybody may say, so that all of them count.
+    """
+    counted = known.tries.get(str(generation), (0, 0))
+    each = [counted] if known.identity is not None else known.tries.values()
+    return sum(automatic for automatic, _ in each), sum(typed for _, typed in each)
 
 
 def _witness_name(params: Params) -> str:
