@@ -13,13 +13,12 @@ import httpx
 import msgspec
 
 from chargepin.app.errors import AccountRefused, AccountUnreachable, UpdateNeeded, VaultError
-from chargepin.app.ports import Candidate
+from chargepin.app.ports import SIGN_IN_FILE, Candidate
 from chargepin.core import messages
 from chargepin.core.identity import Claim
 from chargepin.core.messages import APP_HEADER, AccessRole, Event, ProblemCode
 from chargepin.machine.files import private_directory, read_private, set_aside, write_private
 
-_SIGN_IN: Final = "account.json"
 _TIMEOUT_S: Final = 15.0
 _SILENCE_S: Final = 45.0  # three of the service's heartbeats
 _FIRST_DELAY_S: Final = 1.0
@@ -101,7 +100,7 @@ class AccountClient:
         finally:
             self._sign_in = None
             if self._home is not None:
-                (self._home / _SIGN_IN).unlink(missing_ok=True)
+                (self._home / SIGN_IN_FILE).unlink(missing_ok=True)
 
     async def me(self) -> messages.Me:
         return await self._ask("GET", "/v1/me", messages.Me)
@@ -282,10 +281,10 @@ async def sign_in(home: Path, url: str, person: str, password: str, *, new: bool
     try:
         entered = await client.enter(person, password, new=new)
         private_directory(home)
-        write_private(home / _SIGN_IN, msgspec.json.encode(entered))
+        write_private(home / SIGN_IN_FILE, msgspec.json.encode(entered))
     except OSError as error:
         raise VaultError(
-            f"You are signed in, but {home / _SIGN_IN} cannot be written ({error.strerror}).",
+            f"You are signed in, but {home / SIGN_IN_FILE} cannot be written ({error.strerror}).",
             may_have_happened=True,
         ) from error
     finally:
@@ -294,7 +293,7 @@ async def sign_in(home: Path, url: str, person: str, password: str, *, new: bool
 
 def open_account(home: Path) -> AccountClient | None:
     """The service that this home is signed in to, if it is. Raises VaultError."""
-    path = home / _SIGN_IN
+    path = home / SIGN_IN_FILE
     try:
         sign_in = msgspec.json.decode(read_private(path), type=SignIn)
     except FileNotFoundError:

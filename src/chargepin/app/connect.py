@@ -3,24 +3,36 @@
 import os
 import platform
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from chargepin import __version__
 from chargepin.app.client import Charger, enter, find
 from chargepin.app.entering import Surroundings
-from chargepin.app.errors import NoRadio, VaultError
-from chargepin.app.ports import Accounts, Found, Prompt, Radio, Vault
+from chargepin.app.errors import AccountRefused, NoRadio, VaultError
+from chargepin.app.ports import (
+    SIGN_IN_FILE,
+    Accounts,
+    Candidate,
+    Found,
+    Prompt,
+    Radio,
+    Vault,
+)
 from chargepin.app.vault import open_vault
 from chargepin.core import bapi
 from chargepin.core.catalogue import Version
 from chargepin.core.passcode import PasscodeFormatError, entered
 from chargepin.machine.files import private_directory, read_private, set_aside, write_private
+
+if TYPE_CHECKING:
+    from chargepin.app.account import AccountClient
 
 APP_VERSION = Version.parse(__version__)
 
@@ -106,6 +118,46 @@ async def _pairing_code(prompt: Prompt, name: str) -> int:
             prompt.tell(str(error))
 
 
+class LateAccount:
+    """The account a home is signed in to, opened only when it is asked something.
+
+    A phone that the charger knows needs no account, and loading an HTTP client takes as long as
+    the whole connection.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._opened: AccountClient | None = None
+
+    async def passcodes(self, charger_id: str) -> Sequence[Candidate]:
+        return await self._client().passcodes(charger_id)
+
+    async def assign(self, charger_id: str, expected_generation: int) -> Candidate | None:
+        return await self._client().assign(charger_id, expected_generation)
+
+    async def deliver(self, charger_id: str, receipt: str, signature: str) -> None:
+        await self._client().deliver(charger_id, receipt, signature)
+
+    async def close(self) -> None:
+        """Close what was opened."""
+        if self._opened is not None:
+            await self._opened.close()
+
+    def _client(self) -> "AccountClient":
+        if self._opened is None:
+            from chargepin.app.account import open_account  # noqa: PLC0415 - see above
+
+            self._opened = open_account(self._home)
+        if self._opened is None:
+            raise AccountRefused("This home is signed in no longer.", refusal="not_signed_in")
+        return self._opened
+
+
+def account_of(home: Path) -> LateAccount | None:
+    """The account that a home is signed in to, if it is."""
+    return LateAccount(home) if (home / SIGN_IN_FILE).exists() else None
+
+
 @asynccontextmanager
 async def surroundings_of(
     home: Path,
@@ -116,8 +168,12 @@ async def surroundings_of(
     account: Accounts | None = None,
     prompt: Prompt | None = None,
 ) -> AsyncIterator[Surroundings]:
-    """Open everything that one home's app works with; closes the radio if it opened it."""
+    """Open everything that one home's app works with; closes what it opened.
+
+    account: by default the one that the home is signed in to, if it is.
+    """
     vault = vault or open_vault(home, default_home=default_home)
+    late = account_of(home) if account is None else None
     opened = radio if radio is not None and not isinstance(radio, str) else None
     used = opened or await radio_of(radio if isinstance(radio, str) else None, home, prompt)
     try:
@@ -127,12 +183,14 @@ async def surroundings_of(
             app=APP_VERSION,
             name=settings_of(home).name,
             random=secrets.token_bytes,
-            account=account,
+            account=account or late,
             prompt=prompt,
         )
     finally:
         if opened is None:
             await used.close()
+        if late is not None:
+            await late.close()
 
 
 @asynccontextmanager

@@ -154,6 +154,10 @@ class Vault(Protocol):
         """Where it is, for doctor."""
 
 
+SIGN_IN_FILE = "account.json"
+"""Where a home keeps which account it is signed in to."""
+
+
 class Accounts(Protocol):
     """The account service, for one signed-in person. charger_id: the identity in hex.
 

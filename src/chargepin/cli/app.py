@@ -1,7 +1,7 @@
 """What app commands share: their home, a person to ask, the account if somebody is signed in."""
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -103,18 +103,10 @@ async def surroundings() -> AsyncIterator["Surroundings"]:
 
         quiet()
     place, default_home = home_of(terminal())
-    async with AsyncExitStack() as stack:
-        account = await stack.enter_async_context(signed_in())
-        around = await stack.enter_async_context(
-            surroundings_of(
-                place,
-                default_home=default_home,
-                radio=terminal().radio,
-                account=account,
-                prompt=person(),
-            )
-        )
-        # Whoever sits here is asked once, also for a passcode that vault or account hold.
+    async with surroundings_of(
+        place, default_home=default_home, radio=terminal().radio, prompt=person()
+    ) as around:
+        # Whoever set a passcode here is asked for it once, although the vault holds it.
         yield replace(around, ask_first=around.prompt is not None)
 
 
