@@ -332,7 +332,7 @@ def test_nothing_is_proved_to_a_known_charger_in_doubt() -> None:
 def test_a_stranger_knows_nothing() -> None:
     nothing = Facts(None, 0, 0, protected=False, bonded=False, offers=())
     assert replace(nothing, automatic_tries=0, typed_tries=0) == STRANGER
-    assert not (STRANGER.account or STRANGER.person or STRANGER.ask_first)
+    assert not any((STRANGER.account, STRANGER.person, STRANGER.ask_first))
 
 
 # ---- the table of transitions -----------------------------------------------------------------

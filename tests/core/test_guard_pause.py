@@ -29,6 +29,46 @@ def exhausted(bench: Bench) -> Bench:
         bench.wait(effect.retry_after_s)
 
 
+# ---- charges -------------------------------------------------------------------------------
+
+
+def test_the_charge_is_stored_before_the_charger_answers() -> None:
+    bench = Bench()
+    link = bench.open()
+    bench.hello(link, Credential.PASSCODE)
+    assert bench.share(link) == (Respond(link, verifier(1)),)
+    assert bench.stored.lockout.charged == 1
+    bench.proof(link, {verifier(1)})
+    assert bench.stored.lockout.charged == 0
+
+
+def test_an_attempt_broken_off_stays_charged() -> None:
+    bench = Bench()
+    for ending in (bench.close, lambda link: bench.hello(link, Credential.PASSCODE)):
+        link = bench.open()
+        bench.hello(link, Credential.PASSCODE)
+        bench.share(link)
+        ending(link)
+    assert bench.stored.lockout.charged == 2
+
+
+def test_what_a_link_did_before_is_not_given_back_by_another_way_in() -> None:
+    bench = Bench()
+    link = bench.open()
+    bench.hello(link, Credential.PASSCODE)
+    bench.share(link)
+    bench.hello(link, Credential.BOND, USER)
+    bench.share(link)
+    assert isinstance(bench.proof(link, {USER.verifier})[0], Grant)
+    assert bench.stored.lockout.charged == 1
+
+
+def test_a_charge_is_given_back_once() -> None:
+    bench = Bench()
+    link = bench.by_passcode()
+    assert bench.guard.links[link].charged_s is None
+
+
 # ---- pause and exhaustion ---------------------------------------------------------------------
 
 
