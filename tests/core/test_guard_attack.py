@@ -243,7 +243,7 @@ class Attack(RuleBasedStateMachine):
 
 TestAttack = Attack.TestCase
 TestAttack.settings = settings(
-    max_examples=150,
+    max_examples=80,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
