@@ -276,3 +276,32 @@ async def test_the_log_tells_the_story_and_its_chain_holds(tmp_path: Path) -> No
             "bond_added",
             "attempt",
         ]
+
+
+async def test_a_person_may_read_the_pop_up_for_a_minute(tmp_path: Path) -> None:
+    """The receipt goes out before the charger hangs up, however old the link is."""
+    async with both_ends(tmp_path) as ends:
+        await ends.switch_on()
+        owner = await ends.phone()
+        inside = await owner.enter()
+        manual_loop().advance(60)
+        assert (await inside.set_passcode()).state == "active"
+        again = await owner.enter()
+        manual_loop().advance(60)
+        assert (await again.rotate_passcode()).state == "active"
+
+
+async def test_a_factory_passcode_outlives_a_damaged_state(tmp_path: Path) -> None:
+    factory = tmp_path / "factory"
+    factory.write_text("482913\n")
+    async with both_ends(tmp_path / "charger") as ends:
+        await ends.switch_on(factory_passcode_file=factory)
+        phone = await ends.phone()
+        await (await phone.enter(Answers(["482913"]))).close()
+        await ends.switch_off()
+        (tmp_path / "charger" / "charger.sqlite").write_bytes(b"not a database" * 1000)
+        daemon = await ends.switch_on()
+        await ends.hold_button()
+        assert daemon.service.guard.durable.mode is Mode.PROTECTED
+        phone.vault.forget(SERIAL)
+        await phone.enter(Answers(["482913"]))
