@@ -172,9 +172,11 @@ class Victim:
         self.ends.daemon = self.ends._running = None
         await self.ends.switch_on(rule=self.rule, air=self.air)
 
-    async def line(self, phone: Phone | None = None) -> Line:
+    async def line(
+        self, phone: Phone | None = None, wanted: Callable[[Found], bool] = lambda _: True
+    ) -> Line:
         """A link of a stranger whose address nobody has seen before."""
-        return await Line.of(phone or await self.ends.phone("stranger"))
+        return await Line.of(phone or await self.ends.phone("stranger"), wanted)
 
     async def owner_in(self) -> Charger:
         """The owner comes by bond, whatever strangers did."""

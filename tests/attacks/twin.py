@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Self
 
@@ -74,7 +74,8 @@ class Twin:
     async def vanish(self) -> None:
         if self._talking is not None:
             self._talking.cancel()
-            await asyncio.gather(self._talking, return_exceptions=True)
+            with suppress(asyncio.CancelledError):
+                await self._talking
         await self.air.stop()
         await self._controller.close()
 

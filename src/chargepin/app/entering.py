@@ -101,6 +101,7 @@ class WayIn:
             try:
                 outcome = await self._on_link(link, way)
             except LinkLost:
+                await link.close()  # it may have fallen silent only, and must not be held
                 # A charger that just changed its passcode hangs up on everybody, newcomers too.
                 # Before anything was proved, coming back costs nothing.
                 losses += 1
