@@ -25,10 +25,10 @@ BONDS_PAGE = 20
 
 T = TypeVar("T")
 
-_Salt = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
-_Hash = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
-_Verifier = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{194}$")]
-_BondId = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16}$")]
+_Salt = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]
+_Hash = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
+_Verifier = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{194}\Z")]
+_BondId = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{16}\Z")]
 
 
 class SetParameters(msgspec.Struct, frozen=True):
@@ -62,7 +62,7 @@ class PageParameters(msgspec.Struct, frozen=True):
 
 
 class ClaimParameters(msgspec.Struct, frozen=True):
-    account: Annotated[str, msgspec.Meta(pattern="^[ -~]{1,64}$")]
+    account: Annotated[str, msgspec.Meta(pattern=r"^[ -~]{1,64}\Z")]
     root_key: _Hash
     nonce: _Hash
 
