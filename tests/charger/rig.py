@@ -43,12 +43,16 @@ def manual_loop() -> ManualLoop:
 
 @dataclass
 class ScriptedRules:
-    """Rules that say what a test wants; asked keeps what the adapter knew of the link."""
+    """Rules that say what a test wants; asked keeps what the adapter knew of the link.
+
+    codes: for the pairings to come, each taken once.
+    """
 
     refuse: AttError | None = None
     encrypted_only: bool = False
     pairs: Pairing = Pairing.JUST_WORKS
     counts: bool = True
+    codes: list[int] = field(default_factory=list)
     asked: list[tuple[int, Secured]] = field(default_factory=list)
 
     def stock(self, link: int, secured: Secured) -> AttError | None:
@@ -62,6 +66,12 @@ class ScriptedRules:
 
     def pairing(self, _link: int) -> Pairing:
         return self.pairs
+
+    def code(self, _link: int) -> int | None:
+        return self.codes.pop(0) if self.codes else None
+
+    def phone_name(self) -> str:
+        return "Anna's phone"
 
     def bond_counts(self) -> bool:
         return self.counts

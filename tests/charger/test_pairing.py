@@ -339,8 +339,8 @@ GARBAGE = {
     b"\xff" * 20: ErrorCode.COMMAND_NOT_SUPPORTED,
     b"\x0f": ErrorCode.COMMAND_NOT_SUPPORTED,
     b"\x02" + bytes(6): ErrorCode.COMMAND_NOT_SUPPORTED,  # a response, to the one who responds
-    b"\x03" + bytes(16): ErrorCode.COMMAND_NOT_SUPPORTED,  # of other kinds of pairing
-    b"\x06" + bytes(16): ErrorCode.COMMAND_NOT_SUPPORTED,
+    b"\x03" + bytes(16): ErrorCode.UNSPECIFIED_REASON,
+    b"\x06" + bytes(16): ErrorCode.COMMAND_NOT_SUPPORTED,  # of legacy pairing
     b"\x0e\x00": ErrorCode.COMMAND_NOT_SUPPORTED,
     b"\x01": ErrorCode.INVALID_PARAMETERS,
     REQUEST + b"\x00": ErrorCode.INVALID_PARAMETERS,

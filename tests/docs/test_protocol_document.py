@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from chargepin.account.operations import OPERATIONS
-from chargepin.charger import own, peripheral, service, store
+from chargepin.charger import dialog, inbox, own, peripheral, requests, store, updating
 from chargepin.charger.stock.call import ErrorCode
 from chargepin.charger.stock.reads import READS
 from chargepin.charger.stock.writes import WRITES
@@ -144,6 +144,7 @@ PARAMETERS: Mapping[str, type[msgspec.Struct]] = {
     "bonds.list": own.PageParameters,
     "bonds.forget": own.ForgetParameters,
     "log.read": own.PageParameters,
+    "pairing.open": own.PairingParameters,
     "claim": own.ClaimParameters,
     "update.start": own.VersionParameters,
 }
@@ -168,7 +169,7 @@ def test_passcode_methods_have_the_roles_and_parameters_that_are_told() -> None:
 
 def test_errors_of_passcode_methods() -> None:
     denials = {each.code for each in vars(commands).values() if isinstance(each, commands.Denial)}
-    for module in (own, service):
+    for module in (own, requests, updating):
         source = inspect.getsource(module)
         denials |= set(re.findall(r'(?:Denial\(|encode_error\(request_id, )"(\w+)"', source))
     assert {row[0] for row in table("own-errors")} == denials
@@ -176,7 +177,7 @@ def test_errors_of_passcode_methods() -> None:
 
 def test_events_of_the_security_log() -> None:
     told = {row[0] for row in table("log-events")}
-    modules = guard, guard_changes, service, store
+    modules = guard, guard_changes, requests, dialog, store
     written = "\n".join(inspect.getsource(each) for each in modules)
     noted = set(re.findall(r'\bEntry\(\s*"(\w+)"', written))
     noted |= set(re.findall(r'\b_done\(guard, [^"]*?"(\w+)"', written))
@@ -217,7 +218,7 @@ LIMITS = {
     "records each way in a session": channel._MOST_RECORDS,
     "longest JSON of a stock request": bapi.REQUEST_MAX_BYTES,
     "longest stock reply": bapi.REPLY_MAX_BYTES,
-    "writes waiting on one link": service.WRITES_WAITING,
+    "writes waiting on one link": inbox.WRITES_WAITING,
     "links": slots.CAPACITY,
     "link without a session ends after": slots.ENDS_S,
     "link without a session is safe for": slots.SAFE_S,

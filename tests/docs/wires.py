@@ -9,6 +9,7 @@ from pathlib import Path
 from chargepin.charger.air import (
     AirEvent,
     Appearance,
+    BluetoothPhone,
     Door,
     LinkClosed,
     LinkEnd,
@@ -47,7 +48,7 @@ class Wire:
         self._heard: asyncio.Queue[bytes | None] = asyncio.Queue()
 
     def hint(self) -> bytes:
-        return self._air.charger.hint(self.nonce)
+        return self._air.charger.rights.hint(self.nonce)
 
     async def write(self, chunk: bytes, *, response: bool) -> None:
         assert len(chunk) <= self.att_mtu - 3
@@ -116,6 +117,15 @@ class Wires:
     def advertise(self, *, wanted: bool) -> None: ...
 
     def forget_bonds(self) -> None: ...
+
+    def forget_phone(self, bond_id: str) -> Sequence[int]:
+        raise NotImplementedError(bond_id)
+
+    def end_pairing(self) -> None: ...
+
+    @property
+    def phones(self) -> Sequence[BluetoothPhone]:
+        return ()
 
     @property
     def links(self) -> Sequence[int]:

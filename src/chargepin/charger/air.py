@@ -31,15 +31,20 @@ class Pairing(Enum):
     """What happens to a pairing request on a link."""
 
     JUST_WORKS = "just works"  # LE Secure Connections, bonding; the charger is open
+    PASSKEY = "passkey"  # with a code of a pairing window, typed into the phone's own dialog
     REFUSED = "refused"  # Pairing Failed, 0x05 (pairing not supported)
 
 
 @dataclass(frozen=True, slots=True)
 class Secured:
-    """How far a link is secured at this moment, by the key it is encrypted with."""
+    """How far a link is secured at this moment, by the key it is encrypted with.
+
+    known: not encrypted yet, but an authenticated bond is kept of whoever has this address.
+    """
 
     encrypted: bool
     authenticated: bool
+    known: bool = False
 
 
 class LinkEnd(Enum):
@@ -73,13 +78,59 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True)
+class BluetoothPhone:
+    """A peer with an authenticated bond. bond_id: 16 hex digits, the same when it pairs again.
+
+    identity: what the bond is kept under. name: what it shall be called, else its address.
+    created_s, seen_s: Unix seconds, 0 unknown.
+    """
+
+    bond_id: str
+    identity: str
+    name: str
+    created_s: int
+    seen_s: int
+
+
+@dataclass(frozen=True, slots=True)
 class BluetoothBonded:
-    """A Just Works pairing completed and its keys were kept."""
+    """A pairing completed and its keys were kept; phone is None after Just Works."""
+
+    link: int
+    phone: BluetoothPhone | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PairingBegun:
+    """A phone was asked for the code: a person now reads and types."""
 
     link: int
 
 
-AirEvent: TypeAlias = LinkOpened | LinkClosed | Written | BluetoothBonded
+@dataclass(frozen=True, slots=True)
+class PairingFailed:
+    """An attempt that had used up a code ended without a bond, however it ended."""
+
+    link: int
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkAuthenticated:
+    """A link is now encrypted with a key that a person stands behind."""
+
+    link: int
+
+
+AirEvent: TypeAlias = (
+    LinkOpened
+    | LinkClosed
+    | Written
+    | BluetoothBonded
+    | PairingBegun
+    | PairingFailed
+    | LinkAuthenticated
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +153,12 @@ class Rules(Protocol):
         """The value of the passcode service's hint characteristic."""
 
     def pairing(self, link: int) -> Pairing: ...
+
+    def code(self, link: int) -> int | None:
+        """Use up the code that is shown, for one attempt; None if no pairing is wanted any more."""
+
+    def phone_name(self) -> str:
+        """What the phone that pairs now shall be called; empty if nobody said."""
 
     def bond_counts(self) -> bool:
         """Whether an unauthenticated Bluetooth bond may encrypt a link (open charger only)."""
@@ -128,6 +185,16 @@ class Air(Protocol):
 
     def forget_bonds(self) -> None:
         """Delete every Bluetooth bond."""
+
+    def forget_phone(self, bond_id: str) -> Sequence[int]:
+        """Delete one Bluetooth bond and hang up on its phone; gives the links that end."""
+
+    def end_pairing(self) -> None:
+        """Fail the pairing that is under way, if any: it leaves no bond."""
+
+    @property
+    def phones(self) -> Sequence[BluetoothPhone]:
+        """Every authenticated bond, oldest first."""
 
     @property
     def links(self) -> Sequence[int]: ...

@@ -12,10 +12,11 @@ import msgspec
 from chargepin.charger.air import Air, Appearance
 from chargepin.charger.button import Front
 from chargepin.charger.hardware import SimulatedHardware
+from chargepin.charger.inbox import Ending
 from chargepin.charger.pairing import BluetoothBond
 from chargepin.charger.peripheral import Peripheral
 from chargepin.charger.ports import NotPossible, Store, StoreFailed, Unit
-from chargepin.charger.service import Clocks, Ending, Service
+from chargepin.charger.service import Clocks, Service
 from chargepin.charger.stock import StockMethods, TypePlate, kept_hardware, kept_settings
 from chargepin.charger.store import SQLiteStore
 from chargepin.charger.update import USUAL_PACE_S, ShippedImages, Updater
@@ -30,6 +31,7 @@ from chargepin.core.catalogue import (
     supports_passcode,
 )
 from chargepin.core.durable import Durable, Factory, Mode, PasscodeCredential
+from chargepin.core.pairing_window import Draw
 from chargepin.core.passcode import Passcode, entered
 from chargepin.machine.clock import running_s, unix_s
 from chargepin.machine.controller import Controller, ControllerError, open_controller
@@ -121,7 +123,7 @@ class Daemon:
     """A running charger: one store and one controller, and a service that a restart replaces.
 
     rule, air: what stands between the air and the state; other ones are for tests of tests.
-    update_pace_s: how long the download of an update takes.
+    update_pace_s: how long the download of an update takes. draw: makes pairing codes.
     """
 
     def __init__(
@@ -134,6 +136,7 @@ class Daemon:
         rule: Rule = guard.step,
         air: Callable[[Air], Air] = lambda air: air,
         update_pace_s: float = USUAL_PACE_S,
+        draw: Draw = secrets.randbelow,
     ) -> None:
         key = store.identity
         identity = key.public_key().public_bytes_raw()
@@ -143,8 +146,11 @@ class Daemon:
         self._report = report
         self._rule = rule
         self._update_pace_s = update_pace_s
+        self._draw = draw
         self._unit = Unit(key, identity, setup.serial, secrets.token_bytes)
-        self._peripheral = Peripheral(controller.transport, address_of(store), StoredBonds(store))
+        self._peripheral = Peripheral(
+            controller.transport, address_of(store), StoredBonds(store), unix_s=unix_s
+        )
         self._air = air(self._peripheral)
         self._front = Front(
             setup.directory / "button",
@@ -169,6 +175,7 @@ class Daemon:
         rule: Rule = guard.step,
         air: Callable[[Air], Air] = lambda air: air,
         update_pace_s: float = USUAL_PACE_S,
+        draw: Draw = secrets.randbelow,
     ) -> "Daemon":
         """Open everything and go on the air. Raises OSError with a sentence."""
         try:
@@ -192,6 +199,7 @@ class Daemon:
                 rule=rule,
                 air=air,
                 update_pace_s=update_pace_s,
+                draw=draw,
             )
             await daemon._switch_on()
             await daemon._front.open()
@@ -280,6 +288,7 @@ class Daemon:
             clocks,
             self._report,
             step=self._rule,
+            draw=self._draw,
         )
         protected = durable.mode is not Mode.OPEN
         if protected and not supports_passcode(software):
@@ -290,7 +299,7 @@ class Daemon:
         passcode = protected or supports_passcode(software)
         name = name_of(setup.serial)
         appearance = Appearance(name, self._stock.layout, passcode, str(software))
-        await self._air.start(appearance, self._service, self._service.tell)
+        await self._air.start(appearance, self._service.rights, self._service.tell)
 
     def _keep_power_side(self) -> None:
         if self._stock is None or self._service is None:

@@ -5,22 +5,24 @@ is stored.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Annotated, TypeAlias, TypeVar
 
 import msgspec
 
+from chargepin.charger.air import BluetoothPhone
 from chargepin.charger.ports import Store, Unit, Updates
-from chargepin.core import bonds, commands, handshake, identity, log
+from chargepin.core import bonds, commands, handshake, identity
 from chargepin.core.bapi import Request
 from chargepin.core.bonds import Bond, Role
 from chargepin.core.commands import Denial
-from chargepin.core.durable import ClaimKept, PasscodeCredential, Policy
+from chargepin.core.durable import ClaimKept, Mode, PasscodeCredential, Policy
 from chargepin.core.guard_state import Guard, Link
 
-LOG_PAGE_BYTES = 3000  # with the reply's frame and seal it stays under a message's 4096
+PAGE_BYTES = 3000  # with the reply's frame and seal it stays under a message's 4096
 BONDS_PAGE = 20
 
 T = TypeVar("T")
@@ -55,6 +57,12 @@ class BondParameters(msgspec.Struct, frozen=True):
 
 class ForgetParameters(msgspec.Struct, frozen=True):
     id: _BondId
+
+
+class PairingParameters(msgspec.Struct, frozen=True):
+    """name: what the phone that pairs shall be called, in lists."""
+
+    name: str = ""
 
 
 class PageParameters(msgspec.Struct, frozen=True):
@@ -93,7 +101,26 @@ class StartUpdate:
     version: str | None
 
 
-Outcome: TypeAlias = Ask | Tell | StartUpdate
+@dataclass(frozen=True, slots=True)
+class OpenWindow:
+    """Open a pairing window for this session, and reply."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class CloseWindow:
+    """Close the pairing window, if one is open, and reply."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetPhone:
+    """Forget a phone that paired by its own dialog, and reply."""
+
+    phone: BluetoothPhone
+
+
+Outcome: TypeAlias = Ask | Tell | StartUpdate | OpenWindow | CloseWindow | ForgetPhone
 
 
 class Denied(Exception):
@@ -106,11 +133,16 @@ class Denied(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: the link's state, the guard's, and the wall clock (0 where it is not known)."""
+    """Who asks: the link's state, the guard's, and the wall clock (0 where it is not known).
+
+    phones: those that paired by their own dialog. window: whether a pairing window is open.
+    """
 
     link: Link
     guard: Guard
     unix_s: int
+    phones: Sequence[BluetoothPhone] = ()
+    window: bool = False
 
 
 class OwnMethods:
@@ -128,6 +160,8 @@ class OwnMethods:
                 "bond.create": self._bond,
                 "bonds.list": self._bonds,
                 "bonds.forget": self._forget,
+                "pairing.open": self._open_window,
+                "pairing.close": lambda _, __: CloseWindow(),
                 "log.read": self._log,
                 "pause.end": lambda _, __: Ask(commands.EndPause(), lambda _: {}),
                 "policy.get": self._policy,
@@ -214,39 +248,59 @@ class OwnMethods:
 
     def _bonds(self, par: object, caller: Caller) -> Outcome:
         page = _read(par or {}, PageParameters)
-        table = caller.guard.durable.bonds
-        shown = table[page.after : page.after + BONDS_PAGE]
         own = caller.link.bond.bond_id if caller.link.bond else None
         seen = caller.guard.seen
-        listed = [
+        rows = [
             {
                 "id": bond.bond_id,
+                "kind": "app",
                 "name": bond.name,
                 "role": bond.role.word,
                 "created": bond.created_s,
                 "seen": seen.get(bond.bond_id, bond.seen_s),
                 "this": bond.bond_id == own,
             }
-            for bond in shown
+            for bond in caller.guard.durable.bonds
+        ] + [
+            {
+                "id": phone.bond_id,
+                "kind": "bluetooth",
+                "name": phone.name,
+                "role": Role.USER.word,
+                "created": phone.created_s,
+                "seen": phone.seen_s,
+                "this": False,
+            }
+            for phone in caller.phones
         ]
-        end = page.after + len(shown)
-        return Tell({"bonds": listed, "next": end if end < len(table) else None})
+        listed = _page(rows[page.after : page.after + BONDS_PAGE])
+        end = page.after + len(listed)
+        return Tell({"bonds": listed, "next": end if end < len(rows) else None})
 
-    def _forget(self, par: object, _: Caller) -> Outcome:
+    def _forget(self, par: object, caller: Caller) -> Outcome:
         wish = _read(par, ForgetParameters)
-        return Ask(commands.ForgetBond(wish.id), lambda _: {})
+        phone = next((each for each in caller.phones if each.bond_id == wish.id), None)
+        if phone is None:
+            return Ask(commands.ForgetBond(wish.id), lambda _: {})
+        if caller.link.role < Role.ADMIN:
+            raise Denied(commands.ROLE_TOO_LOW)
+        return ForgetPhone(phone)
+
+    def _open_window(self, par: object, caller: Caller) -> Outcome:
+        wish = _read(par or {}, PairingParameters)
+        if caller.guard.durable.mode is not Mode.PROTECTED:
+            raise Denied(commands.NOT_SET)
+        if caller.window:
+            raise Denied(commands.WINDOW_OPEN)
+        if len(caller.phones) >= bonds.BLUETOOTH_CAPACITY:
+            raise Denied(commands.TABLE_FULL)
+        return OpenWindow(bonds.clean_name(wish.name) if wish.name.strip() else "")
 
     # ---- log, policy, claim, update -------------------------------------------------------
 
     def _log(self, par: object, _: Caller) -> Outcome:
         page = _read(par or {}, PageParameters)
-        entries: list[log.Entry] = []
-        size = 0
-        for entry in self._store.entries(page.after, 40):
-            size += len(msgspec.json.encode(entry)) + 1
-            if entries and size > LOG_PAGE_BYTES:
-                break
-            entries.append(entry)
+        entries = _page(self._store.entries(page.after, 40))
         return Tell({"entries": entries, "head": self._store.head})
 
     def _policy(self, _: object, caller: Caller) -> Outcome:
@@ -292,6 +346,13 @@ def _read(par: object, kind: type[T]) -> T:
         raise Denied(
             Denial("bad_parameters", f"The request's parameters are wrong: {error}")
         ) from None
+
+
+def _page(rows: Sequence[T]) -> list[T]:
+    """The first rows, as many as fit into one message, but at least one."""
+    sizes = itertools.accumulate(len(msgspec.json.encode(row)) + 1 for row in rows)
+    fitting = sum(size <= PAGE_BYTES for size in sizes)
+    return list(rows[: max(1, fitting)])
 
 
 def _credential(wish: SetParameters) -> PasscodeCredential:

@@ -2,19 +2,32 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final, Protocol
 
 from bumble import crypto
 from bumble.hci import Address
 
-from chargepin.charger.air import Pairing, Rules
+from chargepin.charger.air import (
+    AirEvent,
+    BluetoothBonded,
+    BluetoothPhone,
+    LinkAuthenticated,
+    Pairing,
+    PairingBegun,
+    PairingFailed,
+    Rules,
+)
 from chargepin.charger.ports import StoreFailed
 from chargepin.charger.smp import BODY_BYTES, Attempt, Code, Failed, Peer, Reason, Step
+from chargepin.core.bonds import BLUETOOTH_CAPACITY as BONDS_MAX
 
 STEP_MAX_S: Final = 30.0  # Part H, 3.4
-BONDS_MAX: Final = 32
+SEEN_EVERY_S: Final = 3600
+"""How exactly it is stored when a phone was last here: a store does not last for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +36,8 @@ class BluetoothBond:
 
     identity: the address of a peer that keeps its address ("/P" after a public one); of one that
     does not, a name for its identity resolving key. authenticated: whether a person compared or
-    typed something. services: digest of the GATT table that the peer knows, 16 bytes.
+    typed something. services: digest of the GATT table that the peer knows, 16 bytes. created_s,
+    seen_s: Unix seconds, 0 where not known. name: what a person calls it, or empty.
     """
 
     identity: str
@@ -31,6 +45,22 @@ class BluetoothBond:
     identity_resolving_key: bytes | None = field(repr=False)
     authenticated: bool
     services: bytes
+    created_s: int = 0
+    seen_s: int = 0
+    name: str = ""
+
+    @property
+    def bond_id(self) -> str:
+        """16 hex digits that follow from the identity, so that they stay when it pairs again."""
+        return hashlib.sha256(f"chargepin bluetooth bond 1{self.identity}".encode()).hexdigest()[
+            :16
+        ]
+
+    @property
+    def phone(self) -> BluetoothPhone:
+        """As lists show it."""
+        name = self.name or self.identity.removesuffix("/P")
+        return BluetoothPhone(self.bond_id, self.identity, name, self.created_s, self.seen_s)
 
 
 class BluetoothBonds(Protocol):
@@ -78,7 +108,8 @@ class LinkKey:
 class Pairings:
     """All pairings of one charger: one at a time over all links, and the bonds made before.
 
-    services: digest of the GATT table; bonded is told of links whose keys were kept.
+    services: digest of the GATT table. tell is told of what became of pairings. unix_s: the wall
+    clock, 0 where it is not known.
     """
 
     def __init__(
@@ -87,13 +118,15 @@ class Pairings:
         bonds: BluetoothBonds,
         rules: Rules,
         services: bytes,
-        bonded: Callable[[int], None],
+        tell: Callable[[AirEvent], None],
+        unix_s: Callable[[], int],
     ) -> None:
         self._own = own
         self._bonds = bonds
         self._rules = rules
         self._services = services
-        self._bonded = bonded
+        self._tell = tell
+        self._unix_s = unix_s
         self._attempt: Attempt | None = None
         self._last_x = b""
         self._timer: asyncio.TimerHandle | None = None
@@ -113,7 +146,7 @@ class Pairings:
         if attempt is not None:
             if attempt.step is not Step.ENCRYPTION:
                 return None
-            return LinkKey(attempt.long_term_key, authenticated=False)
+            return LinkKey(attempt.long_term_key, attempt.by_passkey)
         bond = self._bond_of(peer.address)
         if bond is None or not (bond.authenticated or self._rules.bond_counts()):
             return None
@@ -124,8 +157,13 @@ class Pairings:
         attempt = self._attempt_of(peer)
         if attempt is None or attempt.step is not Step.ENCRYPTION:
             bond = self._bond_of(peer.address)
+            if bond is not None and bond.authenticated:
+                self._tell(LinkAuthenticated(peer.link))
+                self._note_seen(bond)
             return bond is not None and bond.services != self._services
         attempt.encrypted()
+        if attempt.by_passkey:
+            self._tell(LinkAuthenticated(peer.link))
         try:
             self._went_on(attempt)
         except Failed as failed:
@@ -146,10 +184,26 @@ class Pairings:
         if self._attempt_of(peer) is not None:
             self._end()
 
-    def abort(self) -> None:
+    def abort(self, reason: Reason) -> None:
         """End the pairing that is under way, so that it leaves no bond."""
         if self._attempt is not None:
-            self._fail(self._attempt.peer, Reason.UNSPECIFIED_REASON)
+            self._fail(self._attempt.peer, reason)
+
+    def knows(self, peer: Peer) -> bool:
+        """Whether a person's bond is kept of whoever has this peer's address."""
+        bond = self._bond_of(peer.address)
+        return bond is not None and bond.authenticated
+
+    def forget(self, bond_id: str, peers: Iterable[Peer]) -> list[int]:
+        """Delete one bond; gives the links of its phone among the peers. Raises StoreFailed."""
+        bond = next((each for each in self._bonds.all() if each.bond_id == bond_id), None)
+        if bond is None:
+            return []
+        its = [peer for peer in peers if self._bond_of(peer.address) == bond]
+        if self._attempt is not None and self._attempt.peer in its:
+            self.abort(Reason.UNSPECIFIED_REASON)
+        self._bonds.delete(bond.identity)
+        return [peer.link for peer in its]
 
     def _take(self, peer: Peer, pdu: bytes) -> None:
         code, body = pdu[:1], pdu[1:]
@@ -172,17 +226,21 @@ class Pairings:
     def _begin(self, peer: Peer, code: Code, body: bytes) -> None:
         if code not in {Code.REQUEST, Code.SECURITY_REQUEST}:
             raise Failed(Reason.UNSPECIFIED_REASON)
-        if self._rules.pairing(peer.link) is Pairing.REFUSED:
+        wanted = self._rules.pairing(peer.link)
+        if wanted is Pairing.REFUSED:
             raise Failed(Reason.PAIRING_NOT_SUPPORTED)
         if code is Code.SECURITY_REQUEST:  # ours to send, not ours to get
             raise Failed(Reason.COMMAND_NOT_SUPPORTED)
         if self._attempt is not None:
             raise Failed(Reason.REPEATED_ATTEMPTS)
-        bond = self._bond_of(peer.address)
-        if bond is not None and bond.authenticated:  # nobody replaces it without a person
+        by_passkey = wanted is Pairing.PASSKEY
+        if not by_passkey and self.knows(peer):  # nobody replaces it without a person
             raise Failed(Reason.AUTHENTICATION_REQUIREMENTS)
-        attempt = Attempt(peer, self._own, body, self._last_x)
+        use_code = partial(self._rules.code, peer.link) if by_passkey else None
+        attempt = Attempt(peer, self._own, body, self._last_x, use_code)
         self._attempt = attempt
+        if by_passkey:
+            self._tell(PairingBegun(peer.link))
         self._went_on(attempt)
 
     def _went_on(self, attempt: Attempt) -> None:
@@ -190,9 +248,12 @@ class Pairings:
             bond = self._bond_from(attempt)
             if bond is not None:
                 self._keep(bond)
-            self._end()
+            elif attempt.by_passkey:  # it could be neither listed nor forgotten
+                raise Failed(Reason.UNSPECIFIED_REASON)
+            self._end(done=True)
             if bond is not None:
-                self._bonded(attempt.peer.link)
+                phone = bond.phone if bond.authenticated else None
+                self._tell(BluetoothBonded(attempt.peer.link, phone))
             return
         self._stop_timer()
         loop = asyncio.get_running_loop()
@@ -209,12 +270,16 @@ class Pairings:
             return None
         if not attempt.bonding:
             return None
+        now_s = self._unix_s()
         return BluetoothBond(
             identity,
             attempt.long_term_key,
             irk,
-            authenticated=False,
+            authenticated=attempt.by_passkey,
             services=self._services,
+            created_s=now_s,
+            seen_s=now_s,
+            name=self._rules.phone_name() if attempt.by_passkey else "",
         )
 
     def _keep(self, bond: BluetoothBond) -> None:
@@ -229,19 +294,31 @@ class Pairings:
         except StoreFailed:
             raise Failed(Reason.UNSPECIFIED_REASON) from None
 
+    def _note_seen(self, bond: BluetoothBond) -> None:
+        now_s = self._unix_s()
+        if now_s - bond.seen_s >= SEEN_EVERY_S:
+            with suppress(StoreFailed):  # it will be seen again
+                self._bonds.put(replace(bond, seen_s=now_s))
+
     def _fail(self, peer: Peer, reason: Reason) -> None:
-        self.closed(peer)
         peer.send(bytes([Code.FAILED, reason]))
+        self.closed(peer)
 
     def _timed_out(self, attempt: Attempt) -> None:
         self._end()
         attempt.peer.hang_up()  # no PDU of this protocol may follow on the same link (3.4)
 
-    def _end(self) -> None:
-        if self._attempt is not None:
-            self._last_x = self._attempt.public_x
-        self._attempt = None
+    def _end(self, *, done: bool = False) -> None:
+        attempt, self._attempt = self._attempt, None
         self._stop_timer()
+        if attempt is None:
+            return
+        self._last_x = attempt.public_x
+        if attempt.by_passkey and not done:
+            if attempt.key_in_use:  # it counts for nothing without a bond
+                attempt.peer.hang_up()
+            if attempt.code_used:
+                self._tell(PairingFailed(attempt.peer.link, str(attempt.peer.address)))
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

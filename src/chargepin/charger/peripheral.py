@@ -19,7 +19,7 @@ from bumble.transport.common import Transport
 from chargepin.charger.air import (
     AirEvent,
     Appearance,
-    BluetoothBonded,
+    BluetoothPhone,
     Door,
     LinkClosed,
     LinkEnd,
@@ -39,7 +39,7 @@ from chargepin.charger.l2cap import (
     answer_signal,
 )
 from chargepin.charger.pairing import BluetoothBonds, Pairings
-from chargepin.charger.smp import Peer
+from chargepin.charger.smp import Peer, Reason
 from chargepin.core.gatt import advertising
 from chargepin.core.slots import CAPACITY
 from chargepin.machine.controller import ControllerError
@@ -57,7 +57,8 @@ _HUNG_UP: Final = frozenset({0x13, 0x14, 0x15})  # the other side ended it (Vol 
 class Peripheral:
     """A charger on the air. lost is done once the controller does not answer any more.
 
-    address: the charger's own, static random. bonds stay as they are over stop and start.
+    address: the charger's own, static random. bonds stay as they are over stop and start. unix_s:
+    the wall clock, 0 where it is not known.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Peripheral:
         bonds: BluetoothBonds,
         *,
         interval_ms: float = 25.0,
+        unix_s: Callable[[], int] = lambda: 0,
     ) -> None:
         self.lost: Final[asyncio.Future[None]] = asyncio.get_running_loop().create_future()
         self._transport = transport
@@ -75,6 +77,7 @@ class Peripheral:
             raise ValueError(f"{address} is not a static random address")
         self._bonds = bonds
         self._interval_ms = interval_ms
+        self._unix_s = unix_s
         self._numbers = itertools.count(1)  # over every start, so that none comes twice
         self._on_air: _OnAir | None = None
         transport.source.terminated.add_done_callback(self._terminated)
@@ -95,11 +98,7 @@ class Peripheral:
         )
         attributes = Attributes(appearance, rules, tell)
         pairings = Pairings(
-            self._address,
-            self._bonds,
-            rules,
-            attributes.digest,
-            lambda link: tell(BluetoothBonded(link)),
+            self._address, self._bonds, rules, attributes.digest, tell, self._unix_s
         )
         on_air = _OnAir(self._transport, self._numbers, attributes, pairings, tell, self._lose)
         try:
@@ -132,9 +131,21 @@ class Peripheral:
     def forget_bonds(self) -> None:
         """Delete every Bluetooth bond. Raises StoreFailed."""
         if self._on_air is not None:
-            self._on_air.pairings.abort()
+            self._on_air.pairings.abort(Reason.UNSPECIFIED_REASON)
         for bond in self._bonds.all():
             self._bonds.delete(bond.identity)
+
+    def forget_phone(self, bond_id: str) -> Sequence[int]:
+        """Delete one Bluetooth bond and hang up on its phone. Raises StoreFailed."""
+        return () if self._on_air is None else self._on_air.forget_phone(bond_id)
+
+    def end_pairing(self) -> None:
+        if self._on_air is not None:
+            self._on_air.pairings.abort(Reason.PAIRING_NOT_SUPPORTED)
+
+    @property
+    def phones(self) -> Sequence[BluetoothPhone]:
+        return [bond.phone for bond in self._bonds.all() if bond.authenticated]
 
     @property
     def links(self) -> Sequence[int]:
@@ -228,6 +239,14 @@ class _OnAir:
         self._wanted = wanted
         return self._adjust()
 
+    def forget_phone(self, bond_id: str) -> Sequence[int]:
+        peers = [link.peer for link in self.links.values()]
+        ended = self.pairings.forget(bond_id, peers)
+        for number in ended:
+            self.links[number].client.secured = UNSECURED  # from this moment, not from its end
+            self.drop(number, flush=True)
+        return ended
+
     async def stop(self) -> None:
         """Fall silent: hang up on everybody, and wait for it at most STOP_MAX_S."""
         self._stopping = True
@@ -268,6 +287,8 @@ class _OnAir:
                 max(1, packets // (CAPACITY + 1)),
             ),
         )
+        known = self.pairings.knows(link.peer)
+        link.client.secured = Secured(encrypted=False, authenticated=False, known=known)
         self.links[number] = self._handles[handle] = link
         self._nobody.clear()
         self._tell(LinkOpened(number, str(address), nonce))

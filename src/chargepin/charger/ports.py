@@ -204,11 +204,12 @@ class Store(Protocol):
         unix_s: int,
         *,
         forget_bluetooth_bonds: bool = False,
+        forget_bluetooth_bond: str | None = None,
     ) -> None:
         """Store the state and chain the entries to the log, in one durable transaction.
 
-        forget_bluetooth_bonds: delete them with it, or they would count again after a power cut.
-        Raises StoreFailed.
+        forget_bluetooth_bonds, forget_bluetooth_bond: delete all, or the one kept under this
+        identity, with it, or they would count again after a power cut. Raises StoreFailed.
         """
 
     @property

@@ -6,67 +6,42 @@ fails, the step never happened and whoever asked is told so.
 """
 
 import asyncio
+import secrets
 import traceback
-from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import Enum
-from typing import TypeAlias, assert_never
+from functools import partial
+from typing import assert_never
 
 from chargepin.charger.air import (
     Air,
     AirEvent,
-    AttError,
-    BluetoothBonded,
+    BluetoothPhone,
     Door,
+    LinkAuthenticated,
     LinkClosed,
     LinkOpened,
-    Pairing,
-    Secured,
     Written,
 )
-from chargepin.charger.own import Ask, Caller, Denied, OwnMethods, StartUpdate, Tell
-from chargepin.charger.ports import Store, StoreFailed, Unit, UpdateProgress, Updates, UpdateState
+from chargepin.charger.dialog import PairingDialog
+from chargepin.charger.inbox import Button, End, Ending, Inbox, Noted, Timer, Told
+from chargepin.charger.own import OwnMethods
+from chargepin.charger.ports import Store, StoreFailed, Unit, Updates
+from chargepin.charger.requests import Inside, Requests
+from chargepin.charger.rights import Rights
 from chargepin.charger.session import Session
-from chargepin.charger.stock import Action, StockMethods
-from chargepin.core import bapi, bonds, channel, commands, guard, identity, slots
+from chargepin.charger.stock import StockMethods
+from chargepin.charger.updating import Updating
+from chargepin.core import bonds, channel, commands, guard, identity, slots
 from chargepin.core import guard_state as state
-from chargepin.core.bapi import method_of
-from chargepin.core.catalogue import PASSCODE_SINCE, Version
+from chargepin.core.bonds import Role
 from chargepin.core.durable import Mode
 from chargepin.core.handshake import HandshakeError
-from chargepin.core.identity import Credential, Hint, MessageType, State
+from chargepin.core.identity import Credential, MessageType
+from chargepin.core.pairing_window import Draw, Why
 
-WRITES_WAITING = 32
 TICK_S = 60.0
 RESTART_AFTER_S = 0.5
-
-
-class Ending(Enum):
-    """Why the service stopped."""
-
-    STOPPED = "stopped"
-    RESTART = "restart"
-
-
-@dataclass(frozen=True, slots=True)
-class Button:
-    """held: for ten seconds; else a short press."""
-
-    held: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Timer:
-    pass
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    ending: Ending
-
-
-Item: TypeAlias = AirEvent | Button | Timer | End
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +52,15 @@ class Clocks:
     unix_s: Callable[[], int]
 
 
+# A closed link still gets what is queued for it, such as a receipt, before it is hung up.
+_SETTLED = (state.Phase.GRANTED, state.Phase.CLOSED)
+
+
 class Service:
-    """One charger's rules at work. report: tells the operator a sentence, never a secret."""
+    """One charger's rules at work. report: tells the operator a sentence, never a secret.
+
+    draw: makes pairing codes, of randomness that nobody can foresee.
+    """
 
     def __init__(
         self,
@@ -92,76 +74,59 @@ class Service:
         report: Callable[[str], None],
         *,
         step: Callable[[state.Guard, state.Event, float], state.Step] = guard.step,
+        draw: Draw = secrets.randbelow,
     ) -> None:
         self._unit = unit
         self._store = store
         self._air = air
-        self._stock = stock
-        self._own = OwnMethods(unit, store, updates)
-        self._updates = updates
         self._start = start
         self._guard = start.guard
         self._clocks = clocks
         self._report = report
         self._step = step
         self._offset_s = start.guard.started_s - clocks.running_s()
-        self._inbox: asyncio.Queue[Item] = asyncio.Queue()
-        self._waiting: Counter[int] = Counter()
+        self._inbox = Inbox(partial(air.drop, flush=False))
         self._sessions: dict[int, Session] = {}
         self._hellos: dict[int, identity.Hello] = {}
-        self._frames: dict[int, bapi.RequestAssembler] = {}
-        self._answers: dict[int, deque[tuple[int, Callable[[state.Guard], object]]]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._tick_s = start.guard.started_s + TICK_S
-        self._update: asyncio.Task[UpdateProgress] | None = None
-
-    # ---- asked by the adapter, answered at once -------------------------------------------
-
-    def stock(self, link: int, secured: Secured) -> AttError | None:
-        """May this link use the stock service now? See design 4.1."""
-        _ = link
-        if self._guard.durable.mode is Mode.OPEN:
-            needed = self._stock.layout.stock.needs_encryption
-            return AttError.INSUFFICIENT_ENCRYPTION if needed and not secured.encrypted else None
-        return None if secured.authenticated else AttError.INSUFFICIENT_AUTHORIZATION
-
-    def hint(self, nonce: bytes) -> bytes:
-        """The passcode service's readable characteristic."""
-        mode = self._guard.durable.mode
-        shown = State.OPEN if mode is Mode.OPEN else State.PROTECTED
-        if self._guard.software < PASSCODE_SINCE:
-            shown = State.UNSUPPORTED
-        return Hint(shown, self._guard.durable.generation, nonce).encode()
-
-    def pairing(self, link: int) -> Pairing:
-        """Just Works while open, where the radio module pairs at all; afterwards nobody does."""
-        _ = link
-        pairs = self._stock.layout.stock.needs_encryption
-        open_now = self._guard.durable.mode is Mode.OPEN
-        return Pairing.JUST_WORKS if open_now and pairs else Pairing.REFUSED
-
-    def bond_counts(self) -> bool:
-        """Just Works bonds are of the open time."""
-        return self._guard.durable.mode is Mode.OPEN
+        self._dialog = PairingDialog(
+            air,
+            draw,
+            self.now_s,
+            self._may_open_window,
+            self._say,
+            lambda entry: self._inbox.put(Noted(entry)),
+        )
+        self.rights = Rights(lambda: self._guard, stock.layout, self._dialog)
+        self._updating = Updating(updates, report, self._restart_soon)
+        inside = Inside(
+            guard=lambda: self._guard,
+            put=self._put,
+            note=self._note,
+            now_s=self.now_s,
+            unix_s=clocks.unix_s,
+            report=report,
+            restart=self._restart_soon,
+        )
+        own = OwnMethods(unit, store, updates)
+        self._requests = Requests(inside, own, stock, store, air, self._dialog, self._updating)
 
     # ---- told by the outside --------------------------------------------------------------
 
     def tell(self, event: AirEvent) -> None:
         """Append what happened on the air; a link that floods the inbox is dropped."""
-        if isinstance(event, Written):
-            self._waiting[event.link] += 1
-            if self._waiting[event.link] > WRITES_WAITING:
-                self._air.drop(event.link, flush=False)
-                return
-        self._inbox.put_nowait(event)
+        self._dialog.heard(event)
+        if isinstance(event, LinkOpened | LinkClosed | Written | LinkAuthenticated):
+            self._inbox.put(event)
 
     def button(self, *, held: bool) -> None:
         """The button was pressed, or held for ten seconds."""
-        self._inbox.put_nowait(Button(held))
+        self._inbox.put(Button(held))
 
     def stop(self, ending: Ending = Ending.STOPPED) -> None:
         """Finish what is in the inbox, then end `run`."""
-        self._inbox.put_nowait(End(ending))
+        self._inbox.put(End(ending))
 
     @property
     def guard(self) -> state.Guard:
@@ -176,18 +141,18 @@ class Service:
         self._arm(None)
         try:
             while True:
-                item = await self._inbox.get()
+                item = await self._inbox.take()
                 if isinstance(item, End):
                     return item.ending
                 await self._take_or_drop(item)
+                self._dialog.look()
                 self._make_room()
         finally:
             if self._timer is not None:
                 self._timer.cancel()
-            if self._update is not None:
-                self._update.cancel()
+            self._updating.cancel()
 
-    async def _take_or_drop(self, item: AirEvent | Button | Timer) -> None:
+    async def _take_or_drop(self, item: Told | Button | Timer | Noted) -> None:
         """The one boundary: whatever a link may do to us costs that link, and nobody else."""
         try:
             await self._take(item)
@@ -201,38 +166,46 @@ class Service:
             if link is not None:
                 self._air.drop(link, flush=False)
 
-    async def _take(self, item: AirEvent | Button | Timer) -> None:
+    async def _take(self, item: Told | Button | Timer | Noted) -> None:
         match item:
             case LinkOpened(link, _, nonce):
-                self._sessions[link] = Session(self._unit, nonce)
-                self._frames[link] = bapi.RequestAssembler()
-                self._answers[link] = deque()
+                out = partial(self._air.send, link, Door.OWN)
+                self._sessions[link] = Session(self._unit, nonce, out)
+                self._requests.opened(link)
                 await self._put(state.LinkOpened(link))
             case LinkClosed(link):
-                for kept in (self._sessions, self._hellos, self._frames, self._answers):
-                    kept.pop(link, None)
-                del self._waiting[link]
+                self._sessions.pop(link, None)
+                self._hellos.pop(link, None)
+                self._requests.closed(link)
                 await self._put(state.LinkClosed(link))
             case Written(link, door, value):
-                self._waiting[link] -= 1
                 if link in self._sessions:
-                    await (self._written_own if door is Door.OWN else self._written_stock)(
-                        link, value
-                    )
-            case BluetoothBonded(link):
-                await self._note(state.Entry("bluetooth_bond_added", {"link": link}))
+                    own = door is Door.OWN
+                    await (self._written_own if own else self._requests.at_stock)(link, value)
+            case LinkAuthenticated(link):
+                self._requests.authenticated(link)
+            case Noted(entry):
+                await self._note(entry)
             case Button(held):
                 await self._put(state.ButtonHeld() if held else state.ButtonPressed())
             case Timer():
-                if self.now_s() >= self._tick_s:
-                    self._tick_s = self.now_s() + TICK_S
-                    await self._put(state.Ticked())
+                await self._tick()
             case _:
                 assert_never(item)
+
+    async def _tick(self) -> None:
+        if self.now_s() < self._tick_s:
+            return  # it was about a link, or about the window
+        self._tick_s = self.now_s() + TICK_S
+        if refused := self.rights.take_refused():
+            await self._put(state.StrangersCounted("pairing_refused", refused))
+        await self._put(state.Ticked())
 
     async def _put(self, event: state.Event) -> None:
         """Step, store, then carry out: the order that everything rests on."""
         after = self._step(self._guard, event, self.now_s())
+        if any(isinstance(effect, state.DropAll) for effect in after.effects):
+            self._dialog.close(Why.PASSCODE_CHANGED)  # now: no bond is made while it is stored
         changed = after.guard.durable is not self._guard.durable or after.entries
         if changed and not await self._stored(after):
             for effect in guard.storage_failed(event):
@@ -242,7 +215,7 @@ class Service:
         for effect in after.effects:
             self._carry_out(effect)
 
-    async def _stored(self, after: state.Step) -> bool:
+    async def _stored(self, after: state.Step, forget: BluetoothPhone | None = None) -> bool:
         try:
             await asyncio.to_thread(
                 self._store.commit,
@@ -250,6 +223,7 @@ class Service:
                 after.entries,
                 self._clocks.unix_s(),
                 forget_bluetooth_bonds=state.ForgetBluetoothBonds() in after.effects,
+                forget_bluetooth_bond=forget.identity if forget else None,
             )
         except StoreFailed as error:
             self._report(f"storage failed: {error}. Nothing was changed by the last request.")
@@ -260,8 +234,8 @@ class Service:
         if not await self._stored(self._start):
             self._report("The start could not be written to the log.")
 
-    async def _note(self, entry: state.Entry) -> None:
-        await self._stored(state.Step(self._guard, (), (entry,)))
+    async def _note(self, entry: state.Entry, forget: BluetoothPhone | None = None) -> bool:
+        return await self._stored(state.Step(self._guard, (), (entry,)), forget)
 
     # ---- what apps write ------------------------------------------------------------------
 
@@ -294,77 +268,9 @@ class Service:
                 held = session.confirmed(message)
                 await self._put(state.ProofChecked(link, held, self._clocks.unix_s()))
             case channel.RECORD:
-                await self._request(link, session, session.open_record(message))
+                await self._requests.in_record(link, session, session.open_record(message))
             case _:
                 raise channel.ChannelError("an unknown type of message")
-
-    async def _request(self, link: int, session: Session, raw: bytes) -> None:
-        try:
-            request = bapi.decode_request(raw)
-        except bapi.BapiError as error:
-            raise channel.ChannelError("a record that holds no request") from error
-        held = self._guard.links.get(link)
-        if held is None:
-            return
-        denial = self._denial(held, request.met)
-        if denial is not None:
-            self._reply_denied(session, link, request.id, denial)
-        elif self._own.knows(request.met):
-            await self._own_request(link, session, held, request)
-        else:
-            reply = await self._stock_reply(request)
-            self._send_record(session, link, reply)
-
-    def _denial(self, held: state.Link, method: str) -> commands.Denial | None:
-        if held.role < method_of(method).role:
-            return commands.ROLE_TOO_LOW
-        if self._guard.downgraded and method not in _WHILE_DOWNGRADED:
-            return commands.UPDATE_NEEDED
-        return None
-
-    async def _own_request(
-        self, link: int, session: Session, held: state.Link, request: bapi.Request
-    ) -> None:
-        try:
-            caller = Caller(held, self._guard, self._clocks.unix_s())
-            outcome = await asyncio.to_thread(self._own.take, request, caller)
-        except Denied as denied:
-            self._reply_denied(session, link, request.id, denied.denial)
-            return
-        except StoreFailed:
-            self._reply_denied(session, link, request.id, commands.STORAGE_FAILED)
-            return
-        match outcome:
-            case Tell(value):
-                self._send_record(session, link, bapi.encode_reply(request.id, value))
-            case StartUpdate(version):
-                self._send_record(session, link, self._begin_update(request.id, version))
-            case Ask(command, answer):
-                self._answers[link].append((request.id, answer))
-                await self._put(state.Commanded(link, command))
-
-    async def _written_stock(self, link: int, value: bytes) -> None:
-        if self._guard.durable.mode is not Mode.OPEN:
-            return  # it was written just before a passcode was set
-        for raw in self._frames[link].feed(value):
-            try:
-                request = bapi.decode_request(raw)
-            except bapi.BapiError:
-                continue  # as real chargers do: silence
-            self._air.send(link, Door.STOCK, await self._stock_reply(request))
-
-    async def _stock_reply(self, request: bapi.Request) -> bytes:
-        now_s = self.now_s()
-        reply, action = self._stock.answer(request, now_s, self._clocks.unix_s())
-        try:
-            await asyncio.to_thread(self._stock.keep, self._store, now_s)
-        except StoreFailed as error:
-            self._report(f"storage failed: {error}. The last setting holds until a restart.")
-        if action is Action.REBOOT:
-            self._restart_soon()
-        elif action is Action.UPDATE:
-            return self._begin_update(request.id, self._stock.update_wish)
-        return reply
 
     # ---- effects --------------------------------------------------------------------------
 
@@ -372,17 +278,17 @@ class Service:
         match effect:
             case state.SendParams(link):
                 session = self._sessions[link]
-                self._send(link, session.params(self._guard, effect, self._hellos[link]))
+                session.send(session.params(self._guard, effect, self._hellos[link]))
             case state.Refuse(link):
-                self._send(link, self._sessions[link].refusal(self._guard, effect))
+                self._sessions[link].send(self._sessions[link].refusal(self._guard, effect))
             case state.Respond(link, verifier):
-                self._send(link, self._sessions[link].respond(verifier))
+                self._sessions[link].send(self._sessions[link].respond(verifier))
             case state.Grant(link, role, bond_id):
                 session = self._sessions[link]
                 session.grant()
                 generation = self._guard.durable.generation
                 members = {"role": role.word, "generation": generation, "bond": bond_id}
-                self._send_record(session, link, bapi.encode_event("granted", members))
+                session.event("granted", members)
             case state.Answer(link, denial):
                 self._answer(link, denial)
             case state.Drop(link, why):
@@ -405,27 +311,23 @@ class Service:
             self._report(f"storage failed: {error}. The Bluetooth bonds count until a restart.")
 
     def _answer(self, link: int, denial: commands.Denial | None) -> None:
-        request_id, answer = self._answers[link].popleft()
         session = self._sessions[link]
+        request_id, answer = session.answers.popleft()
         if denial is not None:
-            self._reply_denied(session, link, request_id, denial)
+            session.deny(request_id, denial)
         else:
-            value = answer(self._guard)
-            self._send_record(session, link, bapi.encode_reply(request_id, value))
+            session.reply(request_id, answer(self._guard))
 
-    def _reply_denied(
-        self, session: Session, link: int, request_id: int, denial: commands.Denial
-    ) -> None:
-        error = bapi.encode_error(request_id, denial.code, denial.message)
-        self._send_record(session, link, error)
+    def _may_open_window(self, link: int) -> bool:
+        held = self._guard.links.get(link)
+        return held is not None and held.phase is state.Phase.GRANTED and held.role >= Role.ADMIN
 
-    def _send_record(self, session: Session, link: int, text: bytes) -> None:
-        self._send(link, session.seal_json(text))
+    def _say(self, link: int, event: str, members: Mapping[str, object]) -> None:
+        session = self._sessions.get(link)
+        if session is not None and session.granted:
+            session.event(event, members)
 
-    def _send(self, link: int, message: bytes) -> None:
-        self._air.send(link, Door.OWN, channel.encode(message))
-
-    # ---- time, room, updates --------------------------------------------------------------
+    # ---- time and room --------------------------------------------------------------------
 
     def now_s(self) -> float:
         """Running seconds of this charger, all power-ups together."""
@@ -439,7 +341,13 @@ class Service:
             self._arm(None)
             return
         held = [
-            slots.Slot(n, li.opened_s, li.phase is state.Phase.GRANTED, li.bond is not None)
+            slots.Slot(
+                n,
+                li.opened_s,
+                proved=li.phase in _SETTLED or self._requests.is_authenticated(n),
+                tagged=li.bond is not None,
+                pairing_s=self._dialog.pairing_s(n),
+            )
             for n, li in links.items()
         ]
         decision = slots.decide(held, self.now_s())
@@ -451,36 +359,12 @@ class Service:
     def _arm(self, again_s: float | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        due_s = self._tick_s if again_s is None else min(self._tick_s, again_s)
+        times = (self._tick_s, again_s, self._dialog.closes_s)
+        due_s = min(time_s for time_s in times if time_s is not None)
         wait_s = max(0.0, due_s - self.now_s())
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(wait_s, self._inbox.put_nowait, Timer())
-
-    def _begin_update(self, request_id: int, version: str | None) -> bytes:
-        if self._update is not None and not self._update.done():
-            return bapi.encode_error(request_id, "busy", "An update is already running.")
-        try:
-            wanted = Version.parse(version) if version is not None else None
-        except ValueError:
-            return bapi.encode_error(request_id, "bad_parameters", "That is no version.")
-        if (wanted or self._updates.newest()) is None:
-            return bapi.encode_error(request_id, "no_update", "There is no newer software.")
-        self._update = asyncio.create_task(self._updates.run(wanted, self._progressed))
-        return bapi.encode_reply(request_id, 0)
-
-    def _progressed(self, progress: UpdateProgress) -> None:
-        if progress.state is UpdateState.INSTALLED:
-            self._report("The update is installed; the charger restarts.")
-            self._restart_soon()
-        elif progress.state is UpdateState.FAILED:
-            self._report(f"The update failed: {progress.error}. The old software stays.")
+        self._timer = loop.call_later(wait_s, self._inbox.put, Timer())
 
     def _restart_soon(self) -> None:
         """Late enough for the reply, and for one more look at the progress, to go out."""
         asyncio.get_running_loop().call_later(RESTART_AFTER_S, self.stop, Ending.RESTART)
-
-
-_WHILE_DOWNGRADED = (
-    *("fw_v_", "r_sn_", "gupdc", "supds", "supdp"),
-    *("update.check", "update.start", "update.progress"),
-)

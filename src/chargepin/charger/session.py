@@ -1,11 +1,12 @@
 """One link's side of the passcode service: fragments, the handshake's material, records."""
 
 import hmac
-
-import msgspec
+from collections import deque
+from collections.abc import Callable, Mapping
 
 from chargepin.charger.ports import Unit
-from chargepin.core import channel, handshake, identity
+from chargepin.core import bapi, channel, handshake, identity
+from chargepin.core.commands import Denial
 from chargepin.core.guard_state import Guard, Refuse, SendParams
 
 SHARE_BYTES = 65
@@ -15,13 +16,17 @@ CONFIRM_BYTES = 32
 class Session:
     """What one link needs to answer: its nonce, the HELLO, the proof that is expected, its keys.
 
-    Whether a message may come now is the guard's to say; this only remembers and encodes.
+    Whether a message may come now is the guard's to say; this only remembers and encodes. out:
+    takes framed messages. answers: to the commands that wait for the guard, oldest first: a
+    request's id, and what makes its reply.
     """
 
-    def __init__(self, unit: Unit, connection_nonce: bytes) -> None:
+    def __init__(self, unit: Unit, connection_nonce: bytes, out: Callable[[bytes], None]) -> None:
         self.connection_nonce = connection_nonce
+        self.answers: deque[tuple[int, Callable[[Guard], object]]] = deque()
         self.assembler = channel.Assembler()
         self._unit = unit
+        self._out = out
         self._hello = b""
         self._params = b""
         self._share_p = b""
@@ -108,15 +113,27 @@ class Session:
             raise channel.ChannelError("a record outside a session")
         return self._opener.open(message)
 
-    def seal(self, value: object) -> bytes:
-        """Make a record of a JSON value. Raises ChannelError outside a session."""
-        return self.seal_json(msgspec.json.encode(value))
+    def send(self, message: bytes) -> None:
+        """Send a message as it is."""
+        self._out(channel.encode(message))
 
-    def seal_json(self, text: bytes) -> bytes:
-        """Make a record of JSON text. Raises ChannelError outside a session or when too long."""
+    def send_json(self, text: bytes) -> None:
+        """Send JSON in a record. Raises ChannelError outside a session or when too long."""
         if self._sealer is None:
             raise channel.ChannelError("no session to send a record in")
-        return self._sealer.seal(text)
+        self.send(self._sealer.seal(text))
+
+    def reply(self, request_id: int, value: object) -> None:
+        """Send a reply."""
+        self.send_json(bapi.encode_reply(request_id, value))
+
+    def deny(self, request_id: int, denial: Denial) -> None:
+        """Send a refusal."""
+        self.send_json(bapi.encode_error(request_id, denial.code, denial.message))
+
+    def event(self, name: str, members: Mapping[str, object]) -> None:
+        """Say something unasked."""
+        self.send_json(bapi.encode_event(name, members))
 
     @property
     def granted(self) -> bool:

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from chargepin.charger.ports import StoreFailed
 from chargepin.core import log
-from chargepin.core.durable import Durable, Mode
+from chargepin.core.durable import Durable, Factory, Mode
 from chargepin.core.guard_state import Entry
 from chargepin.machine.database import (
     DatabaseCorrupt,
@@ -36,11 +36,15 @@ _SCHEMA = (
 
 
 class IdentityFile(msgspec.Struct, frozen=True):
-    """The identity key's seed, and the highest counters known, for when the database is lost."""
+    """The identity key's seed, and what must outlive the loss of the database.
+
+    incarnation, generation: the highest known. factory: the passcode of the factory file.
+    """
 
     seed: bytes
     incarnation: int = 1
     generation: int = 0
+    factory: Factory | None = None
 
     def __repr__(self) -> str:
         return "IdentityFile()"
@@ -87,6 +91,7 @@ class SQLiteStore:
         unix_s: int,
         *,
         forget_bluetooth_bonds: bool = False,
+        forget_bluetooth_bond: str | None = None,
     ) -> None:
         chained = []
         head = self.head
@@ -108,6 +113,8 @@ class SQLiteStore:
                 connection.execute("DELETE FROM log WHERE sequence <= ?", (oldest,))
                 if forget_bluetooth_bonds:
                     connection.execute("DELETE FROM bluetooth_bonds")
+                elif forget_bluetooth_bond is not None:
+                    self._delete_bond(connection, forget_bluetooth_bond)
         except (OSError, sqlite3.Error) as error:
             raise StoreFailed(f"the state could not be stored: {error}") from error
         self._head = head
@@ -143,7 +150,7 @@ class SQLiteStore:
         """Keep a Bluetooth bond, or with None delete it. Raises StoreFailed."""
         try:
             with self._lock, writing(self._connection) as connection:
-                connection.execute("DELETE FROM bluetooth_bonds WHERE address = ?", (address,))
+                self._delete_bond(connection, address)
                 if value is not None:
                     connection.execute(
                         "INSERT INTO bluetooth_bonds VALUES (?, ?)", (address, value)
@@ -180,6 +187,7 @@ class SQLiteStore:
             mode=Mode.SEALED,
             incarnation=self._identity.incarnation + 1,
             generation=self._identity.generation + 1,
+            factory=self._identity.factory,
         )
         aside = self.set_aside.name if self.set_aside else ""
         self.commit(sealed, [Entry("state_lost", {"kept_aside_as": aside})], 0)
@@ -201,15 +209,21 @@ class SQLiteStore:
 
     def _keep_counters(self, durable: Durable) -> None:
         kept = self._identity
-        if (kept.incarnation, kept.generation) == (durable.incarnation, durable.generation):
+        now = IdentityFile(
+            kept.seed, durable.incarnation, durable.generation, durable.factory
+        )
+        if kept == now:
             return
-        self._identity = IdentityFile(kept.seed, durable.incarnation, durable.generation)
+        self._identity = now
         try:
             path = self._directory / "identity.json"
             write_private(path, msgspec.json.encode(self._identity))
         except OSError:
             # The database is the authority; after its loss one more is added to what is here.
             self._identity = kept
+
+    def _delete_bond(self, connection: sqlite3.Connection, address: str) -> None:
+        connection.execute("DELETE FROM bluetooth_bonds WHERE address = ?", (address,))
 
     def _put(self, connection: sqlite3.Connection, name: str, value: bytes) -> None:
         connection.execute("INSERT OR REPLACE INTO kept VALUES (?, ?)", (name, value))

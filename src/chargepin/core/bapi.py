@@ -328,7 +328,7 @@ METHODS = MappingProxyType(
     | _ours(Role.USER, Kind.READ, "passcode.receipt policy.get")
     | _ours(Role.USER, Kind.WRITE, "bond.create bonds.forget")
     | _ours(Role.ADMIN, Kind.READ, "bonds.list log.read")
-    | _ours(Role.ADMIN, Kind.WRITE, "pause.end pairing.open")
+    | _ours(Role.ADMIN, Kind.WRITE, "pause.end pairing.open pairing.close")
     | _ours(Role.OWNER, Kind.READ, "update.check update.progress")
     | _ours(
         Role.OWNER,

@@ -104,6 +104,9 @@ ALREADY_SET = Denial(
     "already_set", "A passcode is already set. It can be rotated, not set a second time."
 )
 NOT_SET = Denial("not_set", "No passcode is set yet. Set one first.")
+WINDOW_OPEN = Denial(
+    "busy", "A pairing window is open already. It closes by itself after two minutes at most."
+)
 ALREADY_CLAIMED = Denial(
     "already_claimed", "The charger belongs to another account. It must be released or reset first."
 )

@@ -40,6 +40,7 @@ from chargepin.core.guard_state import (
     ShareReceived,
     SoftwareChanged,
     Step,
+    StrangersCounted,
     Ticked,
     closed,
     counted,
@@ -113,6 +114,8 @@ def _take(guard: Guard, event: Event, now_s: float) -> Step:
             return _pressed(guard, now_s)
         case ButtonHeld():
             return _held(guard, now_s)
+        case StrangersCounted(name, times):
+            return Step(counted(guard, name, times))
         case SoftwareChanged(software, oldest_app):
             return Step(replace(guard, software=software, oldest_app=oldest_app))
         case Ticked():

@@ -102,6 +102,14 @@ class ButtonHeld:
 
 
 @dataclass(frozen=True, slots=True)
+class StrangersCounted:
+    """Strangers were turned away so many times, where the guard is not asked."""
+
+    name: str
+    times: int
+
+
+@dataclass(frozen=True, slots=True)
 class SoftwareChanged:
     """At start and after an update: what runs, and the oldest app it accepts."""
 
@@ -123,6 +131,7 @@ Event: TypeAlias = (
     | Commanded
     | ButtonPressed
     | ButtonHeld
+    | StrangersCounted
     | SoftwareChanged
     | Ticked
 )
@@ -268,7 +277,7 @@ def closed(guard: Guard, numbers: Iterable[int]) -> Guard:
     return replace(guard, links=MappingProxyType(links))
 
 
-def counted(guard: Guard, name: str) -> Guard:
+def counted(guard: Guard, name: str, times: int = 1) -> Guard:
     """Count an event of strangers."""
-    counts = {**guard.counted, name: guard.counted.get(name, 0) + 1}
+    counts = {**guard.counted, name: guard.counted.get(name, 0) + times}
     return replace(guard, counted=MappingProxyType(counts))

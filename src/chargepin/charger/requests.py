@@ -1,0 +1,216 @@
+"""Requests, once they are decoded: who may ask for what, and who answers.
+
+They come from two doors. A session asks in its records, by its role. At the stock service whoever
+may write there asks: anybody while the charger is open, then phones with a Bluetooth bond by code,
+as users.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol, assert_never
+
+from chargepin.charger.air import Air, BluetoothPhone, Door
+from chargepin.charger.dialog import PairingDialog
+from chargepin.charger.own import (
+    Ask,
+    Caller,
+    CloseWindow,
+    Denied,
+    ForgetPhone,
+    OpenWindow,
+    Outcome,
+    OwnMethods,
+    StartUpdate,
+    Tell,
+)
+from chargepin.charger.ports import Store, StoreFailed
+from chargepin.charger.session import Session
+from chargepin.charger.stock import Action, StockMethods
+from chargepin.charger.updating import Updating
+from chargepin.core import bapi, channel, commands
+from chargepin.core import guard_state as state
+from chargepin.core.bapi import method_of
+from chargepin.core.bonds import Role
+from chargepin.core.durable import Mode
+from chargepin.core.pairing_window import ATTEMPTS_MAX, WINDOW_S, Why
+
+_WHILE_DOWNGRADED = (
+    *("fw_v_", "r_sn_", "gupdc", "supds", "supdp"),
+    *("update.check", "update.start", "update.progress"),
+)
+
+
+class Note(Protocol):
+    """Write to the security log, and with it forget a phone, if one is named."""
+
+    async def __call__(self, entry: state.Entry, forget: BluetoothPhone | None = None) -> bool:
+        """Gives False when it could not be stored: then nothing has happened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """What the one task lets requests do. put: have the guard take an event."""
+
+    guard: Callable[[], state.Guard]
+    put: Callable[[state.Event], Awaitable[None]]
+    note: Note
+    now_s: Callable[[], float]
+    unix_s: Callable[[], int]
+    report: Callable[[str], None]
+    restart: Callable[[], None]
+
+
+class Requests:
+    """Takes one request after another."""
+
+    def __init__(
+        self,
+        inside: Inside,
+        own: OwnMethods,
+        stock: StockMethods,
+        store: Store,
+        air: Air,
+        dialog: PairingDialog,
+        updating: Updating,
+    ) -> None:
+        self._inside = inside
+        self._own = own
+        self._stock = stock
+        self._store = store
+        self._air = air
+        self._dialog = dialog
+        self._updating = updating
+        self._frames: dict[int, bapi.RequestAssembler] = {}
+        self._authenticated: set[int] = set()
+
+    # ---- links ----------------------------------------------------------------------------
+
+    def opened(self, link: int) -> None:
+        """Begin to listen to a link."""
+        self._frames[link] = bapi.RequestAssembler()
+
+    def closed(self, link: int) -> None:
+        """Forget a link."""
+        self._frames.pop(link, None)
+        self._authenticated.discard(link)
+
+    def authenticated(self, link: int) -> None:
+        """Take requests of this link at the stock service from now on."""
+        self._authenticated.add(link)
+
+    def is_authenticated(self, link: int) -> bool:
+        """Whether a link has a Bluetooth bond by code."""
+        return link in self._authenticated
+
+    # ---- in records -----------------------------------------------------------------------
+
+    async def in_record(self, link: int, session: Session, raw: bytes) -> None:
+        """Take what a record holds. Raises ChannelError when it is no request."""
+        try:
+            request = bapi.decode_request(raw)
+        except bapi.BapiError as error:
+            raise channel.ChannelError("a record that holds no request") from error
+        held = self._inside.guard().links.get(link)
+        if held is None:
+            return
+        denial = self._denial(held.role, request.met)
+        if denial is not None:
+            session.deny(request.id, denial)
+        elif self._own.knows(request.met):
+            await self._own_request(link, session, held, request)
+        else:
+            session.send_json(await self._stock_reply(request))
+
+    def _denial(self, role: Role, method: str) -> commands.Denial | None:
+        if role < method_of(method).role:
+            return commands.ROLE_TOO_LOW
+        if self._inside.guard().downgraded and method not in _WHILE_DOWNGRADED:
+            return commands.UPDATE_NEEDED
+        return None
+
+    async def _own_request(
+        self, link: int, session: Session, held: state.Link, request: bapi.Request
+    ) -> None:
+        inside = self._inside
+        phones, window = tuple(self._air.phones), self._dialog.taken
+        caller = Caller(held, inside.guard(), inside.unix_s(), phones, window=window)
+        try:
+            outcome = await asyncio.to_thread(self._own.take, request, caller)
+            await self._come_to(outcome, link, session, request.id)
+        except Denied as denied:
+            session.deny(request.id, denied.denial)
+        except StoreFailed:
+            session.deny(request.id, commands.STORAGE_FAILED)
+
+    async def _come_to(
+        self, outcome: Outcome, link: int, session: Session, request_id: int
+    ) -> None:
+        match outcome:
+            case Tell(value):
+                session.reply(request_id, value)
+            case StartUpdate(version):
+                session.send_json(self._updating.begin(request_id, version))
+            case Ask(command, answer):
+                session.answers.append((request_id, answer))
+                await self._inside.put(state.Commanded(link, command))
+            case OpenWindow(name):
+                await self._noted(state.Entry("pairing_window_opened", {"link": link}))
+                session.reply(request_id, {"seconds": int(WINDOW_S), "attempts": ATTEMPTS_MAX})
+                self._dialog.open(link, name)
+            case CloseWindow():
+                self._dialog.close(Why.ASKED)
+                session.reply(request_id, {})
+            case ForgetPhone(phone):
+                entry = state.Entry("bluetooth_bond_forgotten", {"bond": phone.bond_id})
+                await self._noted(entry, phone)
+                session.reply(request_id, {})
+                self._forget(phone)
+            case _:
+                assert_never(outcome)
+
+    async def _noted(self, entry: state.Entry, forget: BluetoothPhone | None = None) -> None:
+        if not await self._inside.note(entry, forget):
+            raise Denied(commands.STORAGE_FAILED)
+
+    def _forget(self, phone: BluetoothPhone) -> None:
+        """It is gone from the store already; now from memory, and from the air."""
+        try:
+            self._authenticated.difference_update(self._air.forget_phone(phone.bond_id))
+        except StoreFailed as error:
+            self._inside.report(
+                f"storage failed: {error}. The Bluetooth bond counts until a restart."
+            )
+
+    # ---- at the stock service -------------------------------------------------------------
+
+    async def at_stock(self, link: int, value: bytes) -> None:
+        """Take what was written to the stock service."""
+        mode = self._inside.guard().durable.mode
+        allowed = mode is Mode.PROTECTED and link in self._authenticated
+        if mode is not Mode.OPEN and not allowed:
+            return  # written just before a passcode was set, or before its bond was forgotten
+        for raw in self._frames[link].feed(value):
+            try:
+                request = bapi.decode_request(raw)
+            except bapi.BapiError:
+                continue  # as real chargers do: silence
+            denial = None if mode is Mode.OPEN else self._denial(Role.USER, request.met)
+            if denial is None:
+                reply = await self._stock_reply(request)
+            else:
+                reply = bapi.encode_error(request.id, denial.code, denial.message)
+            self._air.send(link, Door.STOCK, reply)
+
+    async def _stock_reply(self, request: bapi.Request) -> bytes:
+        now_s = self._inside.now_s()
+        reply, action = self._stock.answer(request, now_s, self._inside.unix_s())
+        try:
+            await asyncio.to_thread(self._stock.keep, self._store, now_s)
+        except StoreFailed as error:
+            self._inside.report(f"storage failed: {error}. The last setting holds until a restart.")
+        if action is Action.REBOOT:
+            self._inside.restart()
+        elif action is Action.UPDATE:
+            return self._updating.begin(request.id, self._stock.update_wish)
+        return reply

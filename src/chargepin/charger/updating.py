@@ -1,0 +1,45 @@
+"""A software update, from the request that starts it to the restart."""
+
+import asyncio
+from collections.abc import Callable
+
+from chargepin.charger.ports import UpdateProgress, Updates, UpdateState
+from chargepin.core import bapi
+from chargepin.core.catalogue import Version
+
+
+class Updating:
+    """At most one update at a time. report tells the operator; restart is called at its end."""
+
+    def __init__(
+        self, updates: Updates, report: Callable[[str], None], restart: Callable[[], None]
+    ) -> None:
+        self._updates = updates
+        self._report = report
+        self._restart = restart
+        self._running: asyncio.Task[UpdateProgress] | None = None
+
+    def begin(self, request_id: int, version: str | None) -> bytes:
+        """Begin to install a version (None: the newest); gives the reply."""
+        if self._running is not None and not self._running.done():
+            return bapi.encode_error(request_id, "busy", "An update is already running.")
+        try:
+            wanted = Version.parse(version) if version is not None else None
+        except ValueError:
+            return bapi.encode_error(request_id, "bad_parameters", "That is no version.")
+        if (wanted or self._updates.newest()) is None:
+            return bapi.encode_error(request_id, "no_update", "There is no newer software.")
+        self._running = asyncio.create_task(self._updates.run(wanted, self._progressed))
+        return bapi.encode_reply(request_id, 0)
+
+    def cancel(self) -> None:
+        """Break it off: the old software stays."""
+        if self._running is not None:
+            self._running.cancel()
+
+    def _progressed(self, progress: UpdateProgress) -> None:
+        if progress.state is UpdateState.INSTALLED:
+            self._report("The update is installed; the charger restarts.")
+            self._restart()
+        elif progress.state is UpdateState.FAILED:
+            self._report(f"The update failed: {progress.error}. The old software stays.")
