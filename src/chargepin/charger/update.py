@@ -20,7 +20,7 @@ from chargepin.core.catalogue import Family, Version
 from chargepin.core.release import Manifest, ManifestError, SignedManifest, verified
 from chargepin.machine.files import private_directory, read_private, set_aside, write_private
 
-USUAL_PACE_S = 2.0
+USUAL_PACE_S = 1.0
 """How long a simulated download takes."""
 
 OLDEST_APP = Version(0, 1, 0)
