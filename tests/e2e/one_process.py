@@ -6,7 +6,7 @@ loop's time can be moved by hand.
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -48,7 +48,7 @@ class Faults:
     homes: Callable[[str], str] = str
     typing: Callable[[str, tuple[str, ...], str], tuple[tuple[str, ...], str] | None] | None = None
     after_power_cut: Callable[[Path], None] | None = None
-    before: dict[str, Callable[["OneProcess"], Awaitable[None]]] = field(default_factory=dict)
+    before: Mapping[str, Callable[["OneProcess"], Awaitable[None]]] = field(default_factory=dict)
 
 
 class OneProcess(World):
@@ -90,6 +90,10 @@ class OneProcess(World):
                 return Typed(" ".join(arguments), 0, "", "")
             arguments, keys = typed
         return await super().type(who, *arguments, keys=keys, secret=secret)
+
+    def check(self) -> None:
+        if self._serving is not None and self._serving.done():
+            raise OSError(f"the charger has ended: {self._serving.exception()}")
 
     async def cut_power(self) -> None:
         await self._switch_off()

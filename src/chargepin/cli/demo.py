@@ -25,20 +25,22 @@ _GAP: Final = "  "
 _BOLD, _DIM, _GREEN, _RED, _PLAIN = "\033[1m", "\033[2m", "\033[32m", "\033[31m", "\033[0m"
 
 _WELCOME = """\
-chargepin: the Bluetooth passcode of an EV charger, in the six steps of its maker's help article.
+chargepin: the Bluetooth passcode of an EV charger, in the six steps of its maker's article.
 
-A charger, a radio, an account service and the apps of several people run here as programs of
-their own, on a virtual radio. Each step ends in what the other side saw."""
+A charger, an account service and the apps of several people run here as programs of their own, \
+on a virtual radio. Each step ends in what the other side saw."""
 
 
 async def shown(directory: Path) -> bool:
     """Tell the story in a world of its own; whether all of it held."""
     given = terminal()
-    given.say(_WELCOME)
+    page = Page(given)
+    for paragraph in _WELCOME.splitlines():
+        given.say(page.text(paragraph))
     async with programs(directory) as world:
         from chargepin.cli.touring import tour
 
-        report = await tour(world, Narrator(given, world))
+        report = await tour(world, Narrator(given, page, world))
         given.say(_verdict(report))
         if given.interactive:
             given.say(_to_try(world))
@@ -57,10 +59,10 @@ def _verdict(report: "Report") -> str:
 class Narrator:
     """An audience of one person, at a terminal or reading what a pipe brings."""
 
-    def __init__(self, given: Terminal, world: World) -> None:
+    def __init__(self, given: Terminal, page: "Page", world: World) -> None:
         self._terminal = given
+        self._page = page
         self._world = world
-        self._page = Page(given)
         self._told = 0
         self._number = 0
         self._goes_on = not given.interactive
@@ -100,6 +102,10 @@ class Page:
         width = shutil.get_terminal_size((_WIDEST, 0)).columns if given.interactive else _WIDEST
         self._width = min(max(width, _NARROWEST), _WIDEST) - 1
         self._coloured = given.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+    def text(self, text: str) -> str:
+        """A paragraph."""
+        return self._wrapped(text, "")
 
     def rule(self, text: str) -> str:
         """A line across, that begins a step of the article."""

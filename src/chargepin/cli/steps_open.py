@@ -158,16 +158,16 @@ async def _claimed(tale: Tale) -> Typed:
 
 
 async def connected_open(tale: Tale) -> Saw:
-    """Judged by what the charger's adapter exchanged with the owner's app."""
-    await tale.over(CLAIM)  # the owner's phone does one thing at a time
+    """Judged by what the charger's adapter exchanged with the app on the owner's tablet."""
     tale.ahead(SECOND_INVITED, invited(tale, "second"))
+    mark = await tale.mark()
+    typed = await tale.type("tablet", "status", NAME, "--json")
+    talks = await tale.talks_of("tablet", mark)
     for who in ("tablet", "stranger"):
         await _left_open(tale, who)
-    mark = await tale.mark()
-    typed = await tale.type("owner", "status", NAME, "--json")
     status = ended_well(typed).document
     expect(status.get("passcode") == "open", f"the app shows: {status}")
-    (talk,) = await tale.talks_of("owner", mark)
+    (talk,) = talks
     said = talk.messages
     expect([h.credential for h in said.hellos] == [Credential.OPEN], "it said no open HELLO")
     expect([p.state for p in said.params] == [State.OPEN], "the charger did not say it is open")
@@ -197,6 +197,7 @@ async def _left_open(tale: Tale, who: str) -> None:
 
 async def passcode_offered(tale: Tale) -> Saw:
     """Judged by the charger's files: it is as open as before."""
+    await tale.over(CLAIM)  # the owner's phone does one thing at a time
     typed = ended_well(await tale.type("owner", "connect", NAME, keys="n\n"))
     expect(f"Protect {NAME}" in typed.out, "no pop-up was shown")
     expect("Set the passcode?" in typed.out, "the pop-up asked nothing")
@@ -247,7 +248,7 @@ async def passcode_assigned(tale: Tale) -> Saw:
 
 async def phones_disconnected(tale: Tale) -> Saw:
     """Judged by the ends of the links, on the phones."""
-    _ = tale.passcode
+    await tale.protected()
     waiting = tale.facts.connected
     if len(waiting) < _PHONES:
         raise CannotRun(f"only {len(waiting)} of {_PHONES} phones were connected beforehand")

@@ -38,6 +38,13 @@ def tour(
         report = finish(_toured(directory))
         if keep is not None:
             write_private(directory / REPORT, msgspec.json.format(msgspec.json.encode(report)))
+    conclude(report)
+
+
+def conclude(report: "Report") -> None:
+    """Print what a tour found. Raises typer.Exit for the exit code unless every step holds."""
+    import msgspec
+
     held = sum(step.ok for step in report.steps)
     text = f"{held} of {len(report.steps)} steps hold."
     terminal().result(msgspec.to_builtins(report), text)

@@ -19,7 +19,7 @@ from chargepin.charger.store import Kept, look_into
 from chargepin.cli.overheard import Talk, talks
 from chargepin.cli.stock_phone import StockPhone, switched_on
 from chargepin.cli.world import NAME, SERIAL, Typed, World
-from chargepin.core.durable import PasscodeCredential
+from chargepin.core.durable import Mode, PasscodeCredential
 from chargepin.core.log import Entry
 
 if TYPE_CHECKING:
@@ -208,6 +208,13 @@ class Tale:
         """The connections that somebody's app has had, as the charger saw them."""
         address = settings_of(self.world.home(who)).address
         return [talk for talk in (await self.talks())[since.talks :] if talk.peer == address]
+
+    async def protected(self) -> Mark:
+        """Mark this moment. Raises CannotRun where no passcode is set: there, all are let in."""
+        mark = await self.mark()
+        if (await self.kept()).durable.mode is not Mode.PROTECTED:
+            raise CannotRun("the charger has no passcode")
+        return mark
 
     # ---- what earlier steps found ---------------------------------------------------------
 

@@ -92,7 +92,7 @@ STEPS: Final = (
         "The app connects. Without a passcode, so can anyone within ten metres.",
         opening.connected_open,
         {
-            OWNER: "looks at the status, and invites the second user",
+            OWNER: "looks at the status on her tablet, and invites the second user",
             SECOND: "accepts, and switches the app off",
             STRANGER: "connects too",
         },
@@ -223,6 +223,7 @@ async def _taken(step: Step, tale: Tale) -> tuple[StepResult, Saw]:
     saw: Saw = {}
     began_s = time.monotonic()
     try:
+        tale.world.check()
         async with asyncio.timeout(STEP_WITHIN_S):
             saw = await step.run(tale)
     except DoesNotHold as finding:

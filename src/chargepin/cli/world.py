@@ -99,6 +99,10 @@ class World(ABC):
         return typed
 
     @abstractmethod
+    def check(self) -> None:
+        """Raise OSError if a part has ended by itself: nothing can be tried any more."""
+
+    @abstractmethod
     async def cut_power(self) -> None:
         """Take the charger's power away without warning, and give it back. Raises OSError."""
 

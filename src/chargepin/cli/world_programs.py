@@ -8,7 +8,7 @@ import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -47,9 +47,11 @@ class Lifeline:
 class Program:
     """One part of chargepin in a process of its own. listen: where it said that it is."""
 
-    def __init__(self, process: Process, listen: str) -> None:
+    def __init__(self, part: str, process: Process, log: Path, listen: str) -> None:
         self.listen = listen
+        self._part = part
         self._process = process
+        self._log = log
 
     @classmethod
     async def start(cls, lifeline: Lifeline, log: Path, *arguments: str) -> Self:
@@ -69,10 +71,15 @@ class Program:
         finally:
             os.close(descriptor)
         try:
-            return cls(process, await _ready(process, arguments[0], log))
+            return cls(arguments[0], process, log, await _ready(process, arguments[0], log))
         except BaseException:
             await _killed(process)
             raise
+
+    def check(self) -> None:
+        """Raise OSError if it has ended by itself."""
+        if self._process.returncode is not None:
+            raise OSError(f"the {self._part} has ended: {_last_words(self._log)}")
 
     async def kill(self) -> None:
         """End it without warning, as a power cut does."""
@@ -99,8 +106,12 @@ async def _ready(process: Process, part: str, log: Path) -> str:
     try:
         return str(json.loads(line)["listen"])
     except (ValueError, KeyError, TypeError):
-        said = await asyncio.to_thread(log.read_text, encoding="utf-8", errors="replace")
-        raise OSError(f"the {part} did not start: {said.strip()[-500:] or 'no reason'}") from None
+        raise OSError(f"the {part} did not start: {_last_words(log)}") from None
+
+
+def _last_words(log: Path) -> str:
+    said = log.read_text(encoding="utf-8", errors="replace").split("\n")
+    return next((line for line in reversed(said) if line.strip()), "it said nothing")
 
 
 async def _killed(process: Process) -> None:
@@ -116,7 +127,7 @@ class Programs(World):
         super().__init__(directory)
         self._lifeline = lifeline
         self._logs = private_directory(self.directory / "logs")
-        self._parts = AsyncExitStack()
+        self._others: list[Program] = []
         self._charger: Program | None = None
 
     async def start(self) -> None:
@@ -131,21 +142,25 @@ class Programs(World):
     async def _start_account(self) -> None:
         database = f"sqlite:///{self.account_files / 'account.sqlite'}"
         program = await self._start("account", "--database", database, "--listen", "127.0.0.1:0")
-        self._parts.push_async_callback(program.end)
+        self._others.append(program)
         self.account = f"http://{program.listen}"
 
     async def _start_air(self) -> None:
         capture = str(self.capture)
         program = await self._start("radio", "--listen", "tcp:127.0.0.1:0", "--capture", capture)
-        self._parts.push_async_callback(program.end)
+        self._others.append(program)
         self.radio = program.listen
         await self._switch_on()
 
     async def close(self) -> None:
-        """End every part."""
+        """End every part, the charger first."""
         if self._charger is not None:
             await self._charger.end()
-        await self._parts.aclose()
+        await asyncio.gather(*(program.end() for program in self._others))
+
+    def check(self) -> None:
+        for program in (*self._others, *([self._charger] if self._charger else [])):
+            program.check()
 
     async def cut_power(self) -> None:
         if self._charger is not None:
