@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from chargepin.app import assigning
+from chargepin.app import assigning, pairing
 from chargepin.app.entering import Inside, Surroundings, WayIn
 from chargepin.app.errors import (
     ChargerRefused,
@@ -49,7 +49,10 @@ class Status(msgspec.Struct, frozen=True):
 
 
 class Phone(msgspec.Struct, frozen=True):
-    """One bond of the charger's table; created and seen are Unix seconds, 0 unknown."""
+    """One phone that the charger knows; created and seen are Unix seconds, 0 unknown.
+
+    kind: "app" for a bond of ours, "bluetooth" for a phone that paired by its own dialog.
+    """
 
     id: str
     name: str
@@ -57,6 +60,7 @@ class Phone(msgspec.Struct, frozen=True):
     created: int
     seen: int
     this: bool
+    kind: str = "app"
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +226,26 @@ class Charger:
     async def forget_phone(self, bond_id: str) -> None:
         """Forget one bond: the own one, or any as an admin."""
         await self.call("bonds.forget", {"id": bond_id})
+
+    def open_pairing(self, name: str = "") -> AsyncGenerator[pairing.PairingNotice, None]:
+        """Open a pairing window of two minutes, for a phone's own dialog. Needs an admin.
+
+        Yields a PairingCode for each attempt, and at last a WindowClosed, after a PhonePaired if a
+        phone did pair. Closing the generator closes the window. name: what the phone shall be
+        called. Raises PasscodeNotSet on an open charger, which phones pair with as they are.
+        """
+        session = self._inside.session
+        if session is None or self.passcode_state != "protected":
+            raise PasscodeNotSet(f"{self.name} has no passcode yet. Set one first.")
+        return pairing.window(session, name)
+
+    async def presence_policy(self) -> bool:
+        """Whether a first passcode needs somebody at the charger's button."""
+        return _object(await self.call("policy.get")).get("first_set_needs_presence") is True
+
+    async def set_presence_policy(self, *, needed: bool) -> None:
+        """Decide it. Needs an owner."""
+        await self.call("policy.set", {"first_set_needs_presence": needed})
 
     async def log(self, after: int = 0) -> list[LogEntry]:
         """Read the security log from after a sequence on, its chain verified. Needs an admin.

@@ -46,6 +46,7 @@ class Session:
         self._app = app
         self._random = random
         self._on_event = on_event
+        self._listeners: list[Callable[[bapi.Event | Exception], None]] = []
         self._assembler = channel.Assembler()
         self._messages: asyncio.Queue[bytes | Exception] = asyncio.Queue()
         self._sealer: channel.Sealer | None = None
@@ -148,6 +149,11 @@ class Session:
             raise refused(reply.error)
         return reply.value
 
+    def listen(self, heard: Callable[[bapi.Event | Exception], None]) -> Callable[[], None]:
+        """Hear events, and the error that ends the session; call what it gives to stop."""
+        self._listeners.append(heard)
+        return lambda: self._listeners.remove(heard)
+
     # ---- both directions ------------------------------------------------------------------
 
     async def _send(self, message: bytes) -> None:
@@ -214,12 +220,16 @@ class Session:
             self._granted.set_result(heard.members)
         else:
             self._on_event(heard)
+            for listener in tuple(self._listeners):
+                listener(heard)
 
     def _lost(self) -> None:
         self._fail(LinkLost("The connection to the charger broke off.", retry_after_s=0.0))
 
     def _fail(self, error: Exception) -> None:
         self._messages.put_nowait(error)
+        for listener in tuple(self._listeners):
+            listener(error)
         pending: list[asyncio.Future[Any]] = [*self._waiting.values()]
         if self._granted is not None:
             pending.append(self._granted)
