@@ -1,4 +1,4 @@
-"""`chargepin phones …`: the apps that a charger knows, listed and forgotten one by one."""
+"""`chargepin phones …`: the phones that a charger knows, listed and forgotten one by one."""
 
 import time
 from typing import TYPE_CHECKING, Annotated
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 def add_to(app: typer.Typer) -> None:
     """Hang the commands of this module into the tree."""
-    group(app, "phones", "The apps that a charger knows.", list_, forget, forget_charger)
+    group(app, "phones", "The phones that a charger knows.", list_, forget, forget_charger)
 
 
 def list_(charger: ChargerName) -> None:
-    """List the phones that a charger knows. Needs an admin."""
+    """List the phones that a charger knows, by this app or by their own dialog. Needs an admin."""
 
     async def listing() -> "list[Phone]":
         async with inside(charger) as entered:
@@ -31,6 +31,7 @@ def list_(charger: ChargerName) -> None:
     lines = [
         f"{phone.id}  {phone.role:<5}  {_day(phone.seen)}  {phone.name}"
         + ("  (this app)" if phone.this else "")
+        + ("  (its own Bluetooth dialog)" if phone.kind == "bluetooth" else "")
         for phone in phones
     ]
     terminal().result(
@@ -42,7 +43,7 @@ def forget(
     charger: ChargerName,
     phone: Annotated[str, typer.Argument(metavar="ID", help="As `phones list` shows it.")],
 ) -> None:
-    """Make a charger forget one phone; it must then enter the passcode again."""
+    """Make a charger forget one phone; it must then prove itself again."""
 
     async def forgetting() -> None:
         async with inside(charger) as entered:

@@ -78,6 +78,17 @@ class Terminal:
         self.progressing = percent < 100  # noqa: PLR2004 - per cent
 
     @property
+    def counts_down(self) -> bool:
+        """Whether `in_place` shows anything."""
+        return self.interactive and not self.json
+
+    def in_place(self, text: str) -> None:
+        """Write over the line that a person looks at; nothing where nobody looks."""
+        if self.counts_down:
+            print(f"\r{text}", end="", file=self.stdout, flush=True)
+            self.progressing = True
+
+    @property
     def interactive(self) -> bool:
         """Whether a person sits at both ends."""
         return self.stdin.isatty() and self.stdout.isatty()

@@ -1,0 +1,168 @@
+"""`chargepin pairing …`: let a phone without this app in, by its own Bluetooth dialog."""
+
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from chargepin.cli.app import inside
+from chargepin.cli.options import ChargerName, finish, group
+from chargepin.cli.terminal import terminal
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from chargepin.app.client import Charger
+    from chargepin.app.pairing import PairingCode, PairingNotice
+
+HOW = (
+    "The pairing window of {name} is open. On the phone, choose {name} in the Bluetooth settings;"
+    " when it asks for a code or PIN, type the newest one shown here. Ctrl-C closes the window."
+)
+WHY = {
+    "paired": "The window is closed.",
+    "time": "Two minutes are over; the window is closed. No phone paired.",
+    "attempts": (
+        "Ten codes were used up and none was right; the window is closed. Somebody near the"
+        " charger may be guessing: try again when they are gone."
+    ),
+    "asked": "The window was closed. No phone paired.",
+    "passcode_changed": "The passcode changed; the window is closed. No phone paired.",
+}
+SECONDS_PER_MINUTE = 60
+
+
+class Switch(Enum):
+    """Yes or no, as it is typed."""
+
+    ON = "on"
+    OFF = "off"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Hang the commands of this module into the tree."""
+    group(app, "pairing", "Phones without this app, and who may set up a charger.", open_, policy)
+
+
+def open_(
+    charger: ChargerName,
+    name: Annotated[str, typer.Option(help="What the phone shall be called in lists.")] = "",
+) -> None:
+    """Show one-time codes for a phone's own pairing dialog, for two minutes. Needs an admin."""
+
+    async def opening() -> "Window":
+        async with inside(charger) as entered:
+            window = Window(entered)
+            await window.watch(entered.open_pairing(name))
+            return window
+
+    window = finish(opening())
+    paired = window.paired_name
+    told = WHY.get(window.why, f"The window is closed ({window.why}).")
+    if paired is not None:
+        told = f"Paired with {paired}. It may use the charger as a user, without a code from now on"
+        told += f", until `chargepin phones forget {window.charger} {window.paired_id}`."
+    document = {
+        "charger": window.charger,
+        "paired": paired,
+        "id": window.paired_id,
+        "attempts": window.attempts,
+        "why": window.why,
+    }
+    terminal().result(document, told)
+    if paired is None:
+        raise typer.Exit(1)
+
+
+class Window:
+    """What a person sees of a window, and what came of it. attempts: codes that were used up."""
+
+    def __init__(self, entered: "Charger") -> None:
+        self.charger = entered.name
+        self.why = ""
+        self.paired_name: str | None = None
+        self.paired_id: str | None = None
+        self.attempts = 0
+        self._codes = 0
+        self._code = ""
+        self._ends_s = 0.0
+
+    async def watch(self, notices: "AsyncGenerator[PairingNotice, None]") -> None:
+        """Show codes until the window is closed, counting down on a terminal."""
+        import asyncio
+        from contextlib import aclosing
+
+        async with aclosing(notices):
+            while not self.why:
+                waiting = asyncio.ensure_future(anext(notices))
+                try:
+                    while not waiting.done():
+                        self._count_down()
+                        await asyncio.wait({waiting}, timeout=1.0)
+                finally:
+                    waiting.cancel()  # with Ctrl-C: then the window closes before this ends
+                    await asyncio.wait({waiting})
+                self._take(waiting.result())
+
+    def _take(self, notice: "PairingNotice") -> None:
+        from chargepin.app.pairing import PairingCode, PhonePaired
+
+        if isinstance(notice, PairingCode):
+            self._show(notice)
+        elif isinstance(notice, PhonePaired):
+            self.paired_id, self.paired_name = notice.id, notice.name
+        else:
+            self.why = notice.why
+            spent = self.paired_id is not None or self.why == "attempts"
+            self.attempts = self._codes if spent else max(0, self._codes - 1)
+
+    def _show(self, notice: "PairingCode") -> None:
+        from asyncio import get_running_loop
+
+        self._codes += 1
+        self._ends_s = get_running_loop().time() + notice.seconds_left
+        if self._codes == 1:
+            terminal().say(HOW.format(name=self.charger))
+        else:
+            terminal().say(
+                "An attempt failed: a code is good for one only. Here is another;"
+                f" {notice.attempts_left} left."
+            )
+        self._code = notice.code
+        if not terminal().counts_down:
+            terminal().say(f"Code {self._code}, for {notice.seconds_left} seconds")
+
+    def _count_down(self) -> None:
+        from asyncio import get_running_loop
+
+        left_s = max(0, round(self._ends_s - get_running_loop().time()))
+        minutes, seconds = divmod(left_s, SECONDS_PER_MINUTE)
+        if self._code:
+            terminal().in_place(f"Code {self._code}   {minutes}:{seconds:02} left")
+
+
+def policy(
+    charger: ChargerName,
+    first_set_needs_presence: Annotated[
+        Switch | None,
+        typer.Option(
+            help="Whether a first passcode needs the charger's button, or its first ten minutes."
+        ),
+    ] = None,
+) -> None:
+    """Show who may set up a charger, or with an option decide it. Deciding needs an owner."""
+
+    async def deciding() -> bool:
+        async with inside(charger) as entered:
+            if first_set_needs_presence is not None:
+                await entered.set_presence_policy(needed=first_set_needs_presence is Switch.ON)
+            return await entered.presence_policy()
+
+    needed = finish(deciding())
+    text = (
+        "A first passcode needs somebody at the charger: a press of its button, or the first ten"
+        " minutes after power-up."
+        if needed
+        else "A first passcode needs nobody at the charger: whoever is in range may set it."
+    )
+    terminal().result({"first_set_needs_presence": needed}, text)
