@@ -4,10 +4,13 @@ One word a line: press, hold (ten seconds), plug, unplug. Each is answered with 
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 LONGEST_WORD_BYTES = 64
+LONGEST_ADDRESS_BYTES = 107  # unix(7): 108 with the zero at the end
 
 
 class Front:
@@ -21,7 +24,8 @@ class Front:
     async def open(self) -> None:
         """Listen, for this user only. Raises OSError."""
         self._path.unlink(missing_ok=True)
-        self._server = await asyncio.start_unix_server(self._talk, self._path)
+        with _address_of(self._path) as address:
+            self._server = await asyncio.start_unix_server(self._talk, address)
         self._path.chmod(0o600)
 
     async def close(self) -> None:
@@ -49,3 +53,16 @@ class Front:
         except ValueError as error:
             return f"not done: {error}"
         return "done"
+
+
+@contextmanager
+def _address_of(path: Path) -> Iterator[str]:
+    """A name for the socket that is short enough, however deep its directory is."""
+    if len(os.fsencode(path)) <= LONGEST_ADDRESS_BYTES:
+        yield str(path)
+        return
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{directory}/{path.name}"
+    finally:
+        os.close(directory)
