@@ -98,7 +98,8 @@ class ScriptedCharger:
                 await self._vanishing.wait()
             finally:
                 await controller.close()
-                await asyncio.gather(*self._running)
+                for task in self._running:
+                    task.cancel()  # it would wait for the controller
 
     def _device(self, controller: Controller) -> Device:
         transport = controller.transport

@@ -23,7 +23,11 @@ _ADAPTER: Final = "org.bluez.Adapter1"
 _AGENTS: Final = "org.bluez.AgentManager1"
 _DEVICE: Final = "org.bluez.Device1"
 _DBUS: Final = "org.freedesktop.DBus"
+_CANNOT_START: Final = "org.freedesktop.DBus.Error.Spawn."
 _NO_REPLY: Final = "org.freedesktop.DBus.Error.NoReply"
+_UNKNOWN_OBJECT: Final = tuple(
+    f"{_DBUS}.Error.Unknown{what}" for what in ("Object", "Method", "Interface")
+)
 _AGENT_PATH: Final = "/chargepin/agent"
 _ANSWERS_WITHIN_S: Final = 10.0
 _PAIRS_WITHIN_S: Final = 60.0  # BlueZ gives up after 30 s without progress
@@ -48,12 +52,15 @@ _OUTCOMES: Final = MappingProxyType(
         "org.bluez.Error.InProgress": Pairing.BUSY,
     }
 )
+_NOT_RUNNING: Final = (
+    "BlueZ, which is Linux's Bluetooth, is not running. Install it (bluez) and start it:"
+    " `systemctl start bluetooth`."
+)
 _MISSING: Final = MappingProxyType(
     {
-        f"{_DBUS}.Error.ServiceUnknown": (
-            "BlueZ, which is Linux's Bluetooth, is not running. Install it (bluez) and start it:"
-            " `systemctl start bluetooth`."
-        ),
+        f"{_DBUS}.Error.ServiceUnknown": _NOT_RUNNING,
+        f"{_DBUS}.Error.NameHasNoOwner": _NOT_RUNNING,
+        f"{_DBUS}.Error.TimedOut": _NOT_RUNNING,  # D-Bus tried to start it
         f"{_DBUS}.Error.AccessDenied": (
             "BlueZ does not let this user in. Add the user to the group bluetooth, and log in anew."
         ),
@@ -98,6 +105,8 @@ class BlueZ:
             objects = await self._objects()
         except DBusError as error:
             unknown = f"BlueZ, which is Linux's Bluetooth, does not work ({error})."
+            if error.type.startswith(_CANNOT_START):
+                unknown = _NOT_RUNNING
             raise NoRadio(_MISSING.get(error.type, unknown)) from error
         adapters = {
             path.rpartition("/")[2]: interfaces[_ADAPTER]
@@ -120,9 +129,13 @@ class BlueZ:
     async def device(self, path: str) -> Mapping[str, Any]:
         """Give what BlueZ knows of a device: nothing if it does not know it."""
         try:
-            return (await self._objects()).get(path, {}).get(_DEVICE, {})
+            body = await self._call(path, f"{_DBUS}.Properties", "GetAll", "s", _DEVICE)
         except DBusError as error:
+            if error.type in _UNKNOWN_OBJECT:
+                return {}
             raise LinkLost(f"BlueZ does not answer any more ({error}).") from error
+        known: Mapping[str, Any] = unpack_variants(body[0])
+        return known
 
     async def pair(self, path: str, ask: AskCode | None) -> Pairing:
         """Pair with a device. ask: for a number that it wants typed. Raises what ask does."""

@@ -27,6 +27,8 @@ from chargepin.app.ports import Found
 _NAME: Final = re.compile(r"WB[0-9]{1,16}", re.ASCII)
 _WEAK_DBM: Final = -90
 _WORTH_TELLING_DB: Final = 5
+_ATTEMPTS: Final = 3
+_DROPS_MEAN_STALE: Final = 2
 
 _WHY_NOT: Final = MappingProxyType(
     {
@@ -64,14 +66,19 @@ async def open_radio(
         system = await open_linux(ask_code)
     else:
         system = Elsewhere(tell, pairs=platform.system() == "Windows")
-    return BleakRadio(system)
+    return BleakRadio(system, tell)
+
+
+class _Dropped(BleakError):
+    """The connection was there, and went before it could be used."""
 
 
 class BleakRadio:
     """Implements chargepin.app.ports.Radio."""
 
-    def __init__(self, system: System) -> None:
+    def __init__(self, system: System, tell: Callable[[str], None]) -> None:
         self._system = system
+        self._tell = tell
         self._links: dict[str, BleakLink] = {}
         self._ended: set[BleakLink] = set()
         self._devices: dict[str, BLEDevice] = {}
@@ -156,7 +163,7 @@ class BleakRadio:
     async def connect(self, found: Found, *, timeout_s: float) -> BleakLink:
         """Connect and discover, within the time given for both."""
         if found.address in self._links:
-            raise Busy(f"This app is connected to {found.name} already.", retry_after_s=1.0)
+            raise Busy(f"This app is connected already to {found.name}.", retry_after_s=1.0)
         if self._system.lost.done():
             raise _gone()
         try:
@@ -166,19 +173,30 @@ class BleakRadio:
             raise self._unanswered(found, timeout_s) from None
 
     async def _dial(self, found: Found) -> BleakLink:
-        """Connect; a second time with what a new scan says, because systems forget devices."""
-        device = self._devices.get(found.address)
-        if device is not None:
+        """Connect, again with what a new scan says: systems forget devices, and air is air.
+
+        A charger that has forgotten the Bluetooth bond with this computer makes the system drop
+        each connection at once, without a word why.
+        """
+        dropped = 0
+        device = self._devices.get(found.address) or await self._sought(found)
+        for left in reversed(range(_ATTEMPTS)):
             try:
                 return await self._opened(device, found)
-            except BleakError:
-                self._devices.pop(found.address, None)
-        try:
-            return await self._opened(await self._sought(found), found)
-        except BleakError as error:
-            raise LinkLost(
-                f"The connection to {found.name} could not be made ({error}).", retry_after_s=0.0
-            ) from error
+            except (BleakError, OSError, EOFError) as error:
+                if not left:
+                    raise LinkLost(
+                        f"The connection to {found.name} could not be made ({error}).",
+                        retry_after_s=0.0,
+                    ) from error
+                dropped += isinstance(error, _Dropped)
+            if dropped == _DROPS_MEAN_STALE and await self._system.forget_bond(device):
+                self._tell(
+                    f"{found.name} no longer knows this computer; their Bluetooth bond is"
+                    " forgotten here too."
+                )
+            device = await self._sought(found)
+        raise AssertionError
 
     async def _opened(self, device: BLEDevice, found: Found) -> BleakLink:
         await self._system.begin(device)
@@ -187,9 +205,12 @@ class BleakRadio:
         link.on_close(lambda: self._closed(found.address))
         try:
             await link.open()
-        except (OSError, EOFError) as error:
+        except BleakError as error:
+            dropped = link.closed
             await link.close()
-            raise BleakError(str(error)) from error
+            if dropped:
+                raise _Dropped(str(error)) from error
+            raise
         except BaseException:
             await link.close()
             raise

@@ -15,7 +15,7 @@ from chargepin.app.ports import AttRefused
 _T = TypeVar("_T")
 
 _LEAST_MTU: Final = 23  # Core Vol 3, Part G, 5.2.1
-_MOST_MTU: Final = 517
+_MOST_MTU: Final = 512 + 3  # no value is longer than 512 bytes: Part F, 3.2.9
 _WRITE_HEADER_BYTES: Final = 3
 _ENDS_WITHIN_S: Final = 2.0
 _INSUFFICIENT_AUTHENTICATION: Final = 0x05
@@ -42,6 +42,7 @@ class BleakLink:
         self._writing = asyncio.Lock()
         self._running: set[asyncio.Task[Any]] = set()
         self._on_close: list[Callable[[], None]] = []
+        self._opened = False
         self._ending: str | None = None
         self._gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -134,6 +135,7 @@ class BleakLink:
             dialing.cancel()  # bleak then tells the system to stop trying
             await asyncio.wait([dialing], timeout=_ENDS_WITHIN_S)
             raise
+        self._opened = True
         for characteristic in self.client.services.characteristics.values():
             self._found.setdefault(characteristic.uuid.lower(), characteristic)
 
@@ -143,7 +145,8 @@ class BleakLink:
             return
         self._ending = self._ending or ending
         self._gone.set_result(None)
-        self._start(self.client.disconnect())  # gives back what bleak holds for the link
+        if self._opened:
+            self._start(self.client.disconnect())  # gives back what bleak holds for the link
         callbacks, self._on_close = self._on_close, []
         for callback in callbacks:
             self._call(callback)
