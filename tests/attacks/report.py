@@ -50,7 +50,7 @@ def handed_in(row: Row) -> tuple[str, list[str]]:
 def printed(rows: list[tuple[str, ...]]) -> str:
     """The table, wrapped to its columns."""
     lines = [_line(HEADINGS), _line(tuple("-" * width for width in WIDTHS))]
-    lines += [_line(row) for row in sorted(rows)]
+    lines += [_line(row) for row in sorted(rows, key=lambda row: int(row[0].split()[0]))]
     return "\n".join(lines)
 
 
