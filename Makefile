@@ -36,6 +36,6 @@ $(STAMP): requirements.lock pyproject.toml
 	@echo "Setting up in $(VENV): about a minute, only this once."
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "chargepin needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
 	@$(PYTHON) -m venv --clear $(VENV)
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --only-binary :all: -r requirements.lock
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation --no-deps --no-index -e .
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes --only-binary :all: -r requirements.lock
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-build-isolation --no-deps --no-index -e .
 	@touch $@

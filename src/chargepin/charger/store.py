@@ -209,9 +209,7 @@ class SQLiteStore:
 
     def _keep_counters(self, durable: Durable) -> None:
         kept = self._identity
-        now = IdentityFile(
-            kept.seed, durable.incarnation, durable.generation, durable.factory
-        )
+        now = IdentityFile(kept.seed, durable.incarnation, durable.generation, durable.factory)
         if kept == now:
             return
         self._identity = now
