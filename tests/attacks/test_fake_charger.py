@@ -3,6 +3,7 @@
 It wants their passcode: each share that an app sends it lets it check one guess.
 """
 
+import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -13,14 +14,16 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from attacks.report import Row, Tell
-from attacks.stage import Line, Victim, code_at, guessed, victim
+from attacks.stage import Line, Victim, code_at, guessed, seen, victim
 from attacks.twin import Twin, twin
-from chargepin.app import errors
+from chargepin.app import client, errors
+from chargepin.app.entering import LOSSES_FORGIVEN
+from chargepin.app.session import ANSWER_WITHIN_S
 from chargepin.core import handshake
 from chargepin.core.catalogue import Version
 from chargepin.core.identity import Credential, Flag, MessageType, Params, State, sign_answer
 from docs import mini_client as mini
-from ends import SERIAL, Answers, Phone
+from ends import PATIENCE_S, SERIAL, Answers, Phone, manual_loop
 
 RIGHT = 40_030
 SKIPPED = 20  # guesses that the test saves itself
@@ -193,3 +196,20 @@ async def test_fake_charger(tmp_path: Path, tell: Tell) -> None:
                 "identity pinned and signed for each HELLO; tries without an answer counted",
             )
         )
+
+
+async def test_a_charger_that_falls_silent_is_hung_up_on(tmp_path: Path) -> None:
+    async def silent(*_: object) -> None: ...
+
+    async with victim(tmp_path) as on, twin(on.ends, silent) as it:
+        phone = await knowing(on, typed=True)
+        found = await seen(phone, it.is_me)
+        coming = asyncio.create_task(client.enter(phone.surroundings, found, secrets.randbelow))
+        for _ in range(1 + LOSSES_FORGIVEN):
+            async with asyncio.timeout(PATIENCE_S):
+                link = await it.greeted.get()
+            manual_loop().advance(ANSWER_WITHIN_S + 1)
+            async with asyncio.timeout(PATIENCE_S):
+                assert await it.gone.get() == link
+        with pytest.raises(errors.LinkLost):
+            await coming

@@ -54,6 +54,7 @@ class Twin:
         self.stock_bytes = 0
         self.hint_shown: bytes | None = None
         self.links: set[int] = set()
+        self.greeted: asyncio.Queue[int] = asyncio.Queue()
         self.gone: asyncio.Queue[int] = asyncio.Queue()
         self._controller = controller
         self._talk = talk
@@ -140,6 +141,8 @@ class Twin:
         while True:
             link, message = await self._messages.get()
             self.heard.append(message)
+            if message[0] == mini.HELLO:
+                self.greeted.put_nowait(link)
             await self._talk(self, link, message)
 
 
