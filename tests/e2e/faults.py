@@ -52,7 +52,7 @@ async def hurry(_: OneProcess) -> None:
     """Let the time pass for which a step waits in vain."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, ManualLoop)
-    loop.call_later(0.5, loop.advance, 10.0)
+    loop.call_later(0.5, loop.advance, 15.0)
 
 
 # ---- rules -------------------------------------------------------------------------------------

@@ -2,10 +2,14 @@
 
 import json
 import os
+import select
+import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from chargepin.app.vault import open_vault
 from chargepin.charger.store import look_into
@@ -34,20 +38,20 @@ NAMES = [
     "owner-still-in",
 ]
 SHOWN_BY = "passcode-set.txt"  # the one command that shows a passcode, to the one who set it
+PATIENCE_S = 60.0
 MEANT_TO_KNOW = ("secrets.json",)  # vaults
 
 
-def processes_naming(text: str) -> list[str]:
-    """Command lines and environments of this machine's processes that hold a text."""
+def processes_naming(text: str) -> list[int]:
+    """Find the processes whose command line or environment holds a text."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
-        for file in ("cmdline", "environ"):
-            try:
-                content = (process / file).read_bytes()
-            except OSError:  # it ended, or belongs to somebody else
-                continue
-            if int(process.name) != os.getpid() and text.encode() in content:
-                found.append(f"{process.name} {file}")
+        try:
+            content = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
+        except OSError:  # it ended, or belongs to somebody else
+            continue
+        if text.encode() in content:
+            found.append(int(process.name))
     return found
 
 
@@ -104,6 +108,29 @@ def no_secret_is_where_it_should_not_be(directory: Path) -> None:
     assert f"is {candidate.passcode}." in note.read_text()
     for file in seen:
         assert file.stat().st_mode & 0o077 == 0, f"{file} can be read by others"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_nothing_outlives_a_tour_that_is_ended(tmp_path: Path, number: signal.Signals) -> None:
+    command = [sys.executable, "-m", "chargepin", "tour"]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    tour = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True)
+    try:
+        assert tour.stdout is not None
+        assert tour.stdout.readline().startswith("ok   update-offered")
+        parts = [os.pidfd_open(pid) for pid in processes_naming(str(tmp_path)) if pid != tour.pid]
+        assert len(parts) >= 3
+        tour.send_signal(number)
+        assert tour.wait(timeout=PATIENCE_S) in {130, -number}
+    finally:
+        tour.kill()
+        tour.communicate()
+    for part in parts:
+        ended, _, _ = select.select([part], [], [], PATIENCE_S)
+        assert ended
+        os.close(part)
+    if number is signal.SIGTERM:
+        assert list(tmp_path.iterdir()) == []
 
 
 async def test_every_step_holds_in_one_process(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from chargepin.cli.world import NAME
 from chargepin.core import channel, gatt, handshake
 from chargepin.core.identity import Credential
 
-_CUT_OFF_WITHIN_S: Final = 5.0
+_CUT_OFF_WITHIN_S: Final = 10.0
 _CUT_OFF: Final = "connection cut"
 _GUESSED_PASSKEY: Final = 123456
 

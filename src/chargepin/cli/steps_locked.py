@@ -19,6 +19,7 @@ from chargepin.cli.tale import (
 )
 from chargepin.cli.world import NAME, Typed
 from chargepin.core.bonds import Role
+from chargepin.core.catalogue import PASSCODE_SINCE, Version
 from chargepin.core.identity import Credential, Flag
 from chargepin.core.log import Entry
 
@@ -69,7 +70,7 @@ async def passcode_entered(tale: Tale) -> Saw:
     given = {"secret": f"{tale.passcode}\n"}
     ended_well(await tale.type("owner", "passcode", "enter", NAME, **given))
     logged, durable = await tale.logged(mark), (await tale.kept()).durable
-    expect(_entered(logged) == 1, f"the charger's log has {events(logged)}")
+    expect(_attempts(logged) == _entered(logged) == 1, f"the charger's log has {events(logged)}")
     roles = [bond.role for bond in durable.bonds]
     expect(roles == [Role.OWNER], f"the charger's bonds have the roles {[r.word for r in roles]}")
     expect((await tale.known_to("owner")).bond is not None, "the owner's vault has no bond")
@@ -114,12 +115,14 @@ async def same_passcode_later(tale: Tale) -> Saw:
     kept, logged = await tale.kept(), await tale.logged(mark)
     expect(_entered(logged) == NEWCOMERS, f"the charger's log has {events(logged)}")
     expect(kept.durable.starts >= starts + 2, "the charger was not restarted twice")
+    software = [entry.detail["software"] for entry in kept.entries if entry.event == "started"]
+    newer = Version.parse(str(software[-1])) > PASSCODE_SINCE
+    expect(newer, f"the charger runs {software[-1]}: it was not updated")
     expect(kept.durable.generation == 1, f"its generation is {kept.durable.generation}")
     expect(kept.durable.credential == before, "the charger keeps another verifier than before")
     async with tale.account("owner") as client:
         held = [each.passcode for each in await client.passcodes(kept.identity.hex())]
     expect(held == [tale.passcode], "the account has another passcode than before")
-    software = [entry.detail.get("software") for entry in kept.entries if entry.event == "started"]
     return {
         "the charger": f"after a power cut and the update to {software[-1]}: generation 1 and the"
         " same verifier; it let in a new phone by the account's passcode, and a lodger who was"

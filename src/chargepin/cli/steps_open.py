@@ -38,7 +38,7 @@ OLD_APP = Version(0, 0, 1)
 PASSWORD = "a password for the tour"  # noqa: S105 - of people who exist for some seconds
 SECRET = f"{PASSWORD}\n"
 CLAIM, SECOND_INVITED = "the owner's claim", "the second user's invitation"
-_PATIENCE_S = 5.0
+_PATIENCE_S = 10.0
 _PHONES = 3
 
 

@@ -26,7 +26,7 @@ _REPLIES: Final = core.UUID("a73e9a10-628f-4494-a099-12efaf72258f")
 _MODE: Final = core.UUID("75a9f022-af03-4e41-b4bc-9de90a47d50b")
 _STREAM: Final = b"\x01"
 _CHUNK_BYTES: Final = 20
-_ANSWERS_WITHIN_S: Final = 5.0
+_ANSWERS_WITHIN_S: Final = 10.0
 
 _T = TypeVar("_T")
 

@@ -199,7 +199,13 @@ class Programs(World):
 
 @asynccontextmanager
 async def programs(directory: Path) -> AsyncIterator[Programs]:
-    """Start everything in a directory, and end it afterwards. Raises OSError."""
+    """Start everything in a directory, and end it afterwards. Raises OSError.
+
+    Whoever ends this program by a signal gets what Ctrl-C does: nothing is left behind.
+    """
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, signal.raise_signal, signal.SIGINT)
     with Lifeline() as lifeline:
         world = Programs(directory, lifeline)
         try:
