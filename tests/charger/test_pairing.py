@@ -3,24 +3,20 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
-from contextlib import closing
 
 import pytest
-from bumble import crypto, hci, pairing
-from bumble.core import ProtocolError
-from bumble.crypto.cryptography import EccKey
-from bumble.device import Connection, Device
+from bumble import hci, pairing
+from bumble.device import Device
 from bumble.smp import SMP_CID, SMP_DEBUG_KEY_PUBLIC_X, SMP_DEBUG_KEY_PUBLIC_Y, ErrorCode
-from bumble.utils import EventWatcher
 
 from chargepin.charger.air import BluetoothBonded, LinkClosed, LinkEnd, LinkOpened, Pairing, Secured
-from chargepin.charger.pairing import BONDS_MAX, BluetoothBond, BondsInMemory
+from chargepin.charger.pairing import BluetoothBond, BondsInMemory
 from chargepin.charger.ports import StoreFailed
+from chargepin.core.bonds import BLUETOOTH_CAPACITY
 from chargepin.core.gatt import Layout
 from chargepin.machine.clock import ManualLoop
+from charger.initiator import REQUEST, Initiator, encrypted_with, failed, refusal_of
 from charger.rig import (
-    CHARGER,
-    PATIENCE_S,
     Rig,
     Wire,
     charger_and_phones,
@@ -29,7 +25,6 @@ from charger.rig import (
     manual_loop,
 )
 
-REQUEST = bytes([0x01, 0x03, 0x00, 0x09, 16, 0x02, 0x00])
 STOCK_WRITE = Layout.BGX.stock.write.uuid
 
 
@@ -43,93 +38,6 @@ async def rig() -> AsyncIterator[Rig]:
     async with charger_and_phones() as rig:
         await rig.start()
         yield rig
-
-
-def failed(reason: ErrorCode) -> bytes:
-    return bytes([0x05, reason])
-
-
-class Initiator:
-    """The phone's side of a pairing, one PDU at a time: a test may get any of them wrong."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.wire = Wire(connection, SMP_CID)
-        self.connection = connection
-        self.key = EccKey.generate()
-        self.na = crypto.r()
-        self.ltk = b""
-        self.their_key = b""
-
-    @property
-    def public_key(self) -> bytes:
-        return b"\x0c" + self.key.x[::-1] + self.key.y[::-1]
-
-    async def request(self, pdu: bytes = REQUEST) -> bytes:
-        self.asked = pdu
-        self.answered = await self.wire.ask(pdu)
-        return self.answered
-
-    async def exchange_keys(self, pdu: bytes | None = None) -> bytes:
-        self.their_key = await self.wire.ask(pdu or self.public_key)
-        if self.their_key[0] == 0x0C:
-            self.confirm = await self.wire.hear()
-        return self.their_key
-
-    async def exchange_randoms(self) -> None:
-        nb = await self.wire.ask(b"\x04" + self.na)
-        their_x, their_y = self.their_key[1:33], self.their_key[33:]
-        assert self.confirm == b"\x03" + crypto.f4(their_x, self.key.x[::-1], nb[1:], bytes(1))
-        dhkey = self.key.dh(their_x[::-1], their_y[::-1])[::-1]
-        a = bytes(self.connection.self_address) + b"\x01"
-        b = bytes(hci.Address(CHARGER)) + b"\x01"
-        mac_key, self.ltk = crypto.f5(dhkey, self.na, nb[1:], a, b)
-        zero = bytes(16)
-        self.ea = crypto.f6(mac_key, self.na, nb[1:], zero, self.asked[1:4], a, b)
-        self.eb = crypto.f6(mac_key, nb[1:], self.na, zero, self.answered[1:4], b, a)
-
-    async def check(self) -> None:
-        assert await self.wire.ask(b"\x0d" + self.ea) == b"\x0d" + self.eb
-
-    async def up_to_the_key(self, request: bytes = REQUEST) -> None:
-        assert (await self.request(request))[0] == 0x02
-        await self.exchange_keys()
-        await self.exchange_randoms()
-        await self.check()
-
-    async def encrypt(self) -> None:
-        assert await encrypted_with(self.connection, self.ltk)
-
-    def give_identity(self, irk: bytes, identity: str) -> None:
-        self.wire.send(b"\x08" + irk)
-        self.wire.send(b"\x09\x01" + bytes(hci.Address(identity)))
-
-
-async def encrypted_with(
-    connection: Connection, key: bytes, *, rand: bytes = bytes(8), ediv: int = 0
-) -> bool:
-    """Ask for encryption below Bumble's key store; False if the charger has no key for it."""
-    outcome: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-    with closing(EventWatcher()) as watcher:
-        changed, failed = "connection_encryption_change", "connection_encryption_failure"
-        watcher.on(connection, changed, lambda: outcome.set_result(True))
-        watcher.on(connection, failed, lambda _error: outcome.set_result(False))
-        await connection.device.host.send_async_command(
-            hci.HCI_LE_Enable_Encryption_Command(
-                connection_handle=connection.handle,
-                random_number=rand,
-                encrypted_diversifier=ediv,
-                long_term_key=key,
-            )
-        )
-        async with asyncio.timeout(PATIENCE_S):
-            return await outcome
-
-
-async def refusal_of(connection: Connection) -> int | None:
-    """The reason that a stock phone was given when it tried to pair."""
-    with pytest.raises(ProtocolError) as caught:
-        await connection.pair()
-    return caught.value.error_code
 
 
 def configure(device: Device, *, sc: bool = True, bonding: bool = True) -> None:
@@ -494,7 +402,7 @@ async def test_a_phone_that_lost_its_bond_may_pair_again(rig: Rig) -> None:
 
 
 def fill(rig: Rig, *, authenticated: bool) -> None:
-    for number in range(BONDS_MAX):
+    for number in range(BLUETOOTH_CAPACITY):
         identity = f"F0:00:00:00:03:{number:02X}"
         rig.bonds.put(BluetoothBond(identity, bytes(16), None, authenticated, bytes(16)))
 
@@ -506,7 +414,7 @@ async def test_a_full_table_loses_its_oldest_unconfirmed_bond(rig: Rig) -> None:
     connection = await rig.connected()
     await connection.pair()
     identities = [bond.identity for bond in rig.bonds.all()]
-    assert len(identities) == BONDS_MAX
+    assert len(identities) == BLUETOOTH_CAPACITY
     assert first.identity in identities
     assert "F0:00:00:00:03:01" not in identities
     assert str(connection.self_address) in identities

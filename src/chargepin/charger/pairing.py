@@ -23,7 +23,7 @@ from chargepin.charger.air import (
 )
 from chargepin.charger.ports import StoreFailed
 from chargepin.charger.smp import BODY_BYTES, Attempt, Code, Failed, Peer, Reason, Step
-from chargepin.core.bonds import BLUETOOTH_CAPACITY as BONDS_MAX
+from chargepin.core.bonds import BLUETOOTH_CAPACITY
 
 STEP_MAX_S: Final = 30.0  # Part H, 3.4
 SEEN_EVERY_S: Final = 3600
@@ -285,7 +285,7 @@ class Pairings:
     def _keep(self, bond: BluetoothBond) -> None:
         known = self._bonds.all()
         try:
-            if len(known) >= BONDS_MAX and self._bonds.get(bond.identity) is None:
+            if len(known) >= BLUETOOTH_CAPACITY and self._bonds.get(bond.identity) is None:
                 oldest = next((each for each in known if not each.authenticated), None)
                 if oldest is None:
                     raise Failed(Reason.UNSPECIFIED_REASON)
