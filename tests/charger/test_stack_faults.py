@@ -1,7 +1,8 @@
 """Why the charger has protocols of its own: what Bumble's do in the same place.
 
-Each test drives a stock Bumble charger to a fault that test_att.py, test_pairing.py or
-test_peripheral.py hold ours free of. When one fails after an upgrade, Bumble has been cured of it.
+Each test drives a stock Bumble charger to a fault that test_att.py, test_pairing.py,
+test_passkey.py or test_peripheral.py hold ours free of. When one fails after an upgrade, Bumble has
+been cured of it.
 """
 
 import asyncio
@@ -18,10 +19,12 @@ from bumble.core import UUID
 from bumble.device import Connection, Device, DeviceConfiguration, Peer
 from bumble.gatt import Characteristic, CharacteristicValue, Service
 from bumble.host import DataPacketQueue, Host
+from bumble.keys import MemoryKeyStore
 from bumble.smp import SMP_CID, ErrorCode, SMP_Command
 from bumble.transport.common import AsyncPipeSink
 
 from chargepin.core import gatt
+from charger.initiator import ROUNDS, Typing
 from charger.rig import CHARGER, PATIENCE_S, Wire, found, new_link
 
 REQUEST = bytes([0x01, 0x03, 0x00, 0x09, 16, 0x02, 0x00])
@@ -187,6 +190,97 @@ async def test_a_failed_pairing_goes_on(stock: Stock) -> None:
 def test_a_short_pairing_pdu_raises(pdu: bytes) -> None:
     with pytest.raises(Exception):  # noqa: B017, PT011 - which one is Bumble's affair
         SMP_Command.from_bytes(pdu)
+
+
+# ---- a code that is typed ---------------------------------------------------------------------
+
+
+class Display(pairing.PairingDelegate):
+    """A charger that shows a code."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(pairing.PairingDelegate.DISPLAY_OUTPUT_ONLY)
+        self.code = code
+
+    async def generate_passkey(self) -> int:
+        return self.code
+
+
+class Keyboard(pairing.PairingDelegate):
+    """A phone into which a code is typed."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(pairing.PairingDelegate.KEYBOARD_INPUT_ONLY)
+        self.code = code
+
+    async def get_number(self) -> int:
+        return self.code
+
+
+def configured(device: Device, delegate: pairing.PairingDelegate | None) -> None:
+    device.pairing_config_factory = lambda _: pairing.PairingConfig(
+        mitm=delegate is not None,
+        delegate=delegate,
+        identity_address_type=pairing.PairingConfig.AddressType.RANDOM,
+    )
+
+
+async def test_a_phone_without_a_keyboard_is_let_off_the_code(stock: Stock) -> None:
+    configured(stock.charger, Display(271828))
+    configured(stock.phone, None)
+    connection = await stock.connected()
+    await connection.pair()
+    notify = found(await explored(connection), gatt.PASSCODE_NOTIFY.uuid)
+    assert await notify.read_value() == b"protected"
+
+
+async def test_the_code_000000_never_pairs(stock: Stock) -> None:
+    stumbled: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().set_exception_handler(
+        lambda _loop, context: stumbled.set_result(context.get("exception"))
+    )
+    configured(stock.charger, Display(0))
+    phone = Typing(await stock.connected())
+    await phone.begin()
+    phone.wire.send(b"\x03" + bytes(16))
+    async with asyncio.timeout(PATIENCE_S):
+        assert isinstance(await stumbled, AssertionError)
+    assert phone.wire.silent
+
+
+async def test_a_constant_code_is_guessed_in_one_session(stock: Stock) -> None:
+    configured(stock.charger, Display(271828))
+    phone = Typing(await stock.connected())
+    await phone.begin()
+    guessed = 0
+    for step in range(ROUNDS):
+        await phone.commit(1)
+        bit = 1
+        if (await phone.reveal())[0] == 0x05:  # then it is the other one, and the session goes on
+            bit = 0
+            await phone.commit(bit)
+            assert (await phone.reveal())[0] == 0x04
+        guessed |= bit << step
+    assert guessed == 271828
+
+
+async def test_just_works_replaces_a_bond_by_code(stock: Stock) -> None:
+    kept = stock.charger.keystore = MemoryKeyStore()
+    for display, keyboard, authenticated in (
+        (Display(271828), Keyboard(271828), True),
+        (None, None, False),
+    ):
+        configured(stock.charger, display)
+        configured(stock.phone, keyboard)
+        connection = await stock.connected()
+        await connection.pair()
+        await connection.disconnect()
+        ((_, keys),) = await kept.get_all()
+        assert keys.ltk is not None
+        assert keys.ltk.authenticated is authenticated
+        await stock.charger.start_advertising(
+            advertising_interval_min=20, advertising_interval_max=20
+        )
 
 
 async def test_drain_returns_while_packets_wait() -> None:
