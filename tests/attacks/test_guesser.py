@@ -116,7 +116,8 @@ async def test_guesser(tmp_path: Path, tell: Tell) -> None:
     first = [at_s for at_s in times_s if at_s < times_s[0] + 29]
     assert len(first) == 3
     for at_s in times_s:
-        assert sum(at_s - DAY_S < other <= at_s for other in times_s) <= 10
+        # An answer is heard a little after its attempt was charged, on a busy machine later still.
+        assert sum(at_s - DAY_S + 60 < other <= at_s for other in times_s) <= 10
     for earlier_s, later_s in pairwise(times_s[2:]):
         assert later_s - earlier_s > 29
 
