@@ -1,0 +1,94 @@
+"""A charger and an app whose disk is full: nothing granted, nothing lost, and said so."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from chargepin.app import errors
+from chargepin.app.ports import Candidate, Known
+from chargepin.app.vault import FileVault
+from ends import SERIAL, Answers, both_ends
+
+SIZE = "1m"
+RIGHT = "482913"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of one megabyte."""
+    disk = tmp_path / "small"
+    disk.mkdir()
+    mounting = ["mount", "-t", "tmpfs", "-o", f"size={SIZE},mode=0700", "tmpfs", str(disk)]
+    mounted = subprocess.run(mounting, capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        reason = f"mounting a tmpfs needs root: {mounted.stderr.strip()}"
+        assert os.environ.get("CHARGEPIN_REQUIRE") != "all", reason
+        pytest.skip(reason)
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def fill(disk: Path) -> Path:
+    """Take every byte that is left."""
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as file:
+        try:
+            while file.write(bytes(4096)):
+                pass
+        except OSError:
+            pass
+    return filler
+
+
+async def test_a_charger_that_cannot_store_lets_nobody_in_and_forgets_nothing(
+    small_disk: Path, tmp_path: Path
+) -> None:
+    factory = tmp_path / "factory"
+    factory.write_text(RIGHT)
+    async with both_ends(small_disk / "charger") as ends:
+        daemon = await ends.switch_on(factory_passcode_file=factory)
+        bonded = await ends.phone("bonded")
+        await (await bonded.enter(Answers([RIGHT]))).close()
+        before = daemon.service.guard.durable
+
+        filler = fill(small_disk)
+        phone = await ends.phone("new")
+        for _ in range(4):  # what is left in pages already taken may hold an attempt or two
+            with pytest.raises(errors.ProtocolError, match="cannot store or read"):
+                await phone.enter(Answers([RIGHT]))
+        assert any("storage failed" in told for told in ends.reports)
+        assert daemon.service.guard.durable.bonds == before.bonds
+        inside = await bonded.enter()  # a bond writes nothing
+        with pytest.raises(errors.ChargerRefused, match="could not store"):
+            await inside.forget_phone(before.bonds[0].bond_id)
+        await inside.close()
+
+        filler.unlink()
+        await (await phone.enter(Answers([RIGHT]))).close()
+        await ends.switch_off()
+        daemon = await ends.switch_on(factory_passcode_file=factory)
+        assert {bond.name for bond in daemon.service.guard.durable.bonds} == {"bonded", "new"}
+        assert (await bonded.enter()).role == "user"
+
+
+async def test_an_app_that_cannot_store_sets_nothing(small_disk: Path, tmp_path: Path) -> None:
+    async with both_ends(tmp_path / "charger") as ends:
+        daemon = await ends.switch_on()
+        phone = await ends.phone()
+        vault = FileVault(small_disk)
+        vault.put(Known(SERIAL, candidates=(Candidate(9, bytes(16), RIGHT),)))
+        inside = await phone.enter()
+        inside._with = replace(inside._with, vault=vault)
+        filler = fill(small_disk)
+        with pytest.raises(errors.VaultError):
+            await inside.set_passcode()
+        assert daemon.service.guard.durable.generation == 0
+        filler.unlink()
+        kept = vault.get(SERIAL)
+        assert kept is not None
+        assert [candidate.generation for candidate in kept.candidates] == [9]
+        assert (await inside.set_passcode()).generation == 1
