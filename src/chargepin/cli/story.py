@@ -38,6 +38,7 @@ def tour(
         report = finish(_toured(directory))
         if keep is not None:
             write_private(directory / REPORT, msgspec.json.format(msgspec.json.encode(report)))
+            terminal().say(f"The evidence is in {keep}.")
     conclude(report)
 
 

@@ -150,9 +150,13 @@ class Tale:
         return await self.world.type(who, *arguments, keys=keys, secret=secret)
 
     async def app(self, who: str, prompt: Prompt | None = None) -> Surroundings:
-        """Somebody's app in this program: with its own home, address and radio connection."""
+        """Somebody's app in this program: with its own home, address, radio and account."""
         if who not in self._apps:
-            around = surroundings_of(self.world.home(who), radio=self.world.radio)
+            home = self.world.home(who)
+            account = await asyncio.to_thread(open_account, home)
+            if account is not None:
+                self._stack.push_async_callback(account.close)
+            around = surroundings_of(home, radio=self.world.radio, account=account)
             self._apps[who] = await self._stack.enter_async_context(around)
         return replace(self._apps[who], prompt=prompt)
 
