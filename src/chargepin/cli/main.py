@@ -19,6 +19,7 @@ USAGE = 2
 MAYBE_DONE = 3
 PASSCODE = 4
 PAUSED = 5
+_INTERRUPTED_BY_TYPER = 130  # what it makes of a Ctrl-C by itself
 DISCLAIMER = (
     "Independent; not made or endorsed by Wallbox. Tested on a virtual radio only, not yet on real"
     " hardware."
@@ -89,6 +90,8 @@ def _run(arguments: list[str], given: Terminal) -> int:
         return NOT_DONE
     except Exception as error:  # noqa: BLE001 - the one boundary: nothing ends in a traceback
         return _failed(error, given)
+    if outcome == _INTERRUPTED_BY_TYPER:
+        return _interrupted(given)
     return outcome if isinstance(outcome, int) else 0
 
 
