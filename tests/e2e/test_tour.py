@@ -121,7 +121,7 @@ def test_nothing_outlives_a_tour_that_is_ended(tmp_path: Path, number: signal.Si
         parts = [os.pidfd_open(pid) for pid in processes_naming(str(tmp_path)) if pid != tour.pid]
         assert len(parts) >= 3
         tour.send_signal(number)
-        assert tour.wait(timeout=PATIENCE_S) in {130, -number}
+        assert tour.wait(timeout=PATIENCE_S) in {1, -number}
     finally:
         tour.kill()
         tour.communicate()
