@@ -20,6 +20,7 @@ from chargepin.charger.air import Air
 from chargepin.charger.daemon import Daemon, Rule, setup_of
 from chargepin.core import guard
 from chargepin.core.catalogue import Version
+from chargepin.core.pairing_window import Draw
 from chargepin.core.passcode import Passcode
 from chargepin.machine.clock import ManualLoop
 from chargepin.radio import Room, serve_radio
@@ -125,6 +126,7 @@ class Ends:
         rule: Rule = guard.step,
         air: Callable[[Air], Air] = lambda air: air,
         factory_passcode_file: Path | None = None,
+        draw: Draw = secrets.randbelow,
     ) -> Daemon:
         """Start the charger, with what its directory remembers."""
         setup = setup_of(
@@ -135,7 +137,7 @@ class Ends:
             factory_passcode_file=factory_passcode_file,
         )
         daemon = await Daemon.start(
-            setup, self.room.address, self.reports.append, rule=rule, air=air
+            setup, self.room.address, self.reports.append, rule=rule, air=air, draw=draw
         )
         self.daemon = daemon
         self._running = asyncio.create_task(daemon.run())

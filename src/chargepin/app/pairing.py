@@ -55,7 +55,7 @@ class _Code(msgspec.Struct):
 
 
 class _Done(msgspec.Struct):
-    id: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{16}\Z")]
+    bond: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{16}\Z")]
     name: str = ""
 
 
@@ -109,7 +109,7 @@ def _notice(event: bapi.Event) -> PairingNotice | None:
             return PairingCode(code.code, code.seconds_left, code.attempts_left)
         case "pairing_done":
             done = _read(event, _Done)
-            return PhonePaired(done.id, clean_name(done.name))
+            return PhonePaired(done.bond, clean_name(done.name))
         case "pairing_closed":
             return WindowClosed(_read(event, _Closed).why)
         case _:

@@ -123,7 +123,7 @@ class PairingDialog:
                 detail: dict[str, str | int] = {"bond": phone.bond_id, "name": phone.name}
                 self._log(Entry("bluetooth_bond_added", detail))
                 if self._window is not None:
-                    members = {"id": phone.bond_id, "name": phone.name}
+                    members = {"bond": phone.bond_id, "name": phone.name}
                     self._say(self._window.opener, "pairing_done", members)
                 self.close(Why.PAIRED)
             case LinkClosed(link):
