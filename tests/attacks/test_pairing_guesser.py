@@ -1,0 +1,160 @@
+"""The guesser at the phone's own dialog: it pairs again and again while a window is open.
+
+Each round of passkey entry tells it whether it guessed a bit: the charger reveals its own one, or
+breaks off. Against a code that stays, that is the whole code after twenty attempts at most. It
+keeps what it learned, whatever window that was in, and so it needs a code that stays.
+"""
+
+import random
+from collections.abc import Callable, Mapping
+from statistics import mean
+
+from bumble import crypto, hci
+from bumble.crypto.cryptography import EccKey
+
+from attacks.report import Row, Tell
+from chargepin.charger.dialog import PairingDialog
+from chargepin.charger.pairing import BondsInMemory, Pairings
+from chargepin.charger.rights import Rights
+from chargepin.charger.smp import Peer
+from chargepin.core.catalogue import Version
+from chargepin.core.gatt import Layout
+from chargepin.core.guard import powered_up
+from chargepin.core.pairing_window import ATTEMPTS_MAX, Draw
+from core.guard_bench import PROTECTED
+
+WINDOWS = 200
+ROUNDS = 20
+OWNER, STRANGER = 1, 2
+OWN = hci.Address("F0:00:00:00:00:01")
+REQUEST = bytes([0x01, 0x02, 0x00, 0x0D, 16, 0x02, 0x00])
+FAILED, RANDOM = 0x05, 0x04
+SEED = 20_251_103
+
+
+class Door:
+    """A charger's pairing, with a window that an owner opens; heard is what the stranger hears.
+
+    Only the radio is left out: what pairs, what judges and what draws the codes is the charger's.
+    """
+
+    def __init__(self, draw: Draw) -> None:
+        guard = powered_up(PROTECTED, Version(6, 7, 17), Version(0, 1, 0)).guard
+        self.heard: list[bytes] = []
+        self.said: list[str] = []
+        self.bonds = BondsInMemory()
+        self._dialog = PairingDialog(
+            self,  # type: ignore[arg-type] # of Air a dialog needs only end_pairing
+            draw,
+            now_s=lambda: 0.0,
+            may_open=lambda _link: True,
+            say=self._say,
+            log=lambda _entry: None,
+        )
+        rights = Rights(lambda: guard, Layout.BGX, self._dialog)
+        self._pairings = Pairings(OWN, self.bonds, rights, bytes(16), self._dialog.heard, lambda: 0)
+        address = hci.Address("F0:00:00:00:00:02")
+        self._stranger = Peer(STRANGER, address, self.heard.append, lambda: None)
+
+    def open(self) -> None:
+        self.said.clear()
+        self._dialog.open(OWNER, "")
+
+    def close(self) -> None:
+        self._pairings.closed(self._stranger)
+
+    def end_pairing(self) -> None:
+        self.close()
+
+    @property
+    def is_open(self) -> bool:
+        return self._dialog.is_open
+
+    def ask(self, pdu: bytes) -> bytes:
+        self.heard.clear()
+        self._pairings.heard(self._stranger, pdu)
+        return self.heard[0]
+
+    def _say(self, link: int, event: str, _members: Mapping[str, object]) -> None:
+        assert link == OWNER
+        self.said.append(event)
+
+
+class Guesser:
+    """known: the bits that it takes for the code's, lowest first. passed: rounds per attempt."""
+
+    def __init__(self, on: Door, bits: random.Random) -> None:
+        self.on = on
+        self.bits = bits
+        self.key = EccKey.generate()
+        self.known: list[int] = []
+        self.passed: list[int] = []
+        self.attempts_until_in: int | None = None
+
+    def attempt(self) -> None:
+        """Pair as far as it goes, and keep the first bit that was wrong."""
+        x, y = self.key.x[::-1], self.key.y[::-1]
+        assert self.on.ask(REQUEST)[0] == 0x02
+        their_x = self.on.ask(b"\x0c" + x + y)[1:33]
+        for step in range(ROUNDS):
+            if step == len(self.known):
+                self.known.append(self.bits.randrange(2))
+            na = crypto.r()
+            commitment = crypto.f4(x, their_x, na, bytes([0x80 | self.known[step]]))
+            assert self.on.ask(b"\x03" + commitment)[0] == 0x03
+            if self.on.ask(b"\x04" + na)[0] == FAILED:
+                self.known[step] ^= 1
+                del self.known[step + 1 :]  # of another code, perhaps; of this one never tested
+                self.passed.append(step)
+                return
+        self.passed.append(ROUNDS)
+        self.attempts_until_in = self.attempts_until_in or len(self.passed)
+        self.on.close()
+
+
+def watched(draw: Draw, windows: int) -> Guesser:
+    """Let the guesser use every attempt of so many windows, or until it is in."""
+    door = Door(draw)
+    guesser = Guesser(door, random.Random(SEED))  # noqa: S311 - the same guesses in every run
+    for _ in range(windows):
+        door.open()
+        while door.is_open and guesser.attempts_until_in is None:
+            guesser.attempt()
+        if guesser.attempts_until_in is None:
+            assert door.said == ["pairing_code"] * ATTEMPTS_MAX + ["pairing_closed"]
+        assert door.bonds.all() == ()
+    return guesser
+
+
+def drawing(seed: int) -> Draw:
+    return random.Random(seed).randrange  # noqa: S311 - the same codes in every run
+
+
+def constant(code: int) -> Callable[[int], int]:
+    return lambda _below: code
+
+
+async def test_bit_by_bit_against_codes_that_are_used_once(tell: Tell) -> None:
+    guesser = watched(drawing(SEED), WINDOWS)
+    assert len(guesser.passed) == WINDOWS * ATTEMPTS_MAX
+    assert guesser.attempts_until_in is None
+    first, last = (guesser.passed[at::ATTEMPTS_MAX] for at in (0, ATTEMPTS_MAX - 1))
+    # Whoever tosses a coin for each bit passes one round on average: it knows no more than a coin.
+    assert 0.85 < mean(guesser.passed) < 1.15
+    assert abs(mean(first) - mean(last)) < 0.5
+
+    draw = random.Random(SEED + 1)  # noqa: S311 - as above
+    stayed = [watched(constant(draw.randrange(1_000_000)), 2) for _ in range(30)]
+    needed = [each.attempts_until_in or 99 for each in stayed]
+    assert max(needed) <= ROUNDS
+    tell(
+        Row(
+            "11 guesser at the phone's dialog",
+            len(guesser.passed),
+            f"nothing: {WINDOWS} windows, {mean(guesser.passed):.2f} bits per attempt as by"
+            f" tossing coins, {mean(first):.2f} in the first and {mean(last):.2f} in the tenth",
+            f"a code that stays: in after {mean(needed):.1f} attempts, at most {max(needed)}",
+            "a fresh code for every attempt, spent before the charger commits to anything; ten"
+            " attempts per window",
+        )
+    )
