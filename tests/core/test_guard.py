@@ -240,6 +240,15 @@ def test_strangers_are_counted_and_logged_once_an_hour() -> None:
     assert len(bench.entries) == 2
 
 
+def test_strangers_that_were_turned_away_elsewhere_are_counted_with_them() -> None:
+    bench = Bench()
+    assert bench.take(state.StrangersCounted("pairing_refused", 3)) == ()
+    bench.take(state.StrangersCounted("pairing_refused", 2))
+    assert bench.logged() == ["started"]
+    bench.wait(3600)
+    assert bench.entries[-1] == state.Entry("strangers", {"pairing_refused": 5})
+
+
 def test_the_hour_of_strangers_begins_anew_with_each_entry() -> None:
     bench = Bench()
     for _ in range(2):
