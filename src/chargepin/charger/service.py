@@ -9,7 +9,7 @@ import asyncio
 import secrets
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import assert_never
 
@@ -216,10 +216,11 @@ class Service:
             self._carry_out(effect)
 
     async def _stored(self, after: state.Step, forget: BluetoothPhone | None = None) -> bool:
+        durable = replace(after.guard.durable, running_s=self.now_s())  # the entries' time, too
         try:
             await asyncio.to_thread(
                 self._store.commit,
-                after.guard.durable,
+                durable,
                 after.entries,
                 self._clocks.unix_s(),
                 forget_bluetooth_bonds=state.ForgetBluetoothBonds() in after.effects,

@@ -99,9 +99,11 @@ class Window:
                     while not waiting.done():
                         self._count_down()
                         await asyncio.wait({waiting}, timeout=1.0)
-                finally:
-                    waiting.cancel()  # with Ctrl-C: then the window closes before this ends
+                except asyncio.CancelledError:
+                    waiting.cancel()  # then the charger is asked to close the window
                     await asyncio.wait({waiting})
+                    terminal().warn("The window is closed.")
+                    raise
                 self._take(waiting.result())
 
     def _take(self, notice: "PairingNotice") -> None:

@@ -1,0 +1,207 @@
+"""`chargepin pairing`, as programs: a radio, a charger, the command, and a phone without an app."""
+
+import asyncio
+import io
+import json
+import os
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bumble.smp import ErrorCode
+
+from bluetooth_phone import bluetooth_phone
+from chargepin.app.pairing import PairingCode, PairingNotice, PhonePaired, WindowClosed
+from chargepin.charger.daemon import address_of
+from chargepin.charger.store import SQLiteStore
+from chargepin.cli.pairing import Window
+from chargepin.cli.terminal import Terminal, use
+from chargepin.machine.clock import ManualLoop
+
+COMMAND = [sys.executable, "-m", "chargepin"]
+PATIENCE_S = 60.0
+
+
+@dataclass
+class Programs:
+    """A charger on a radio, and the home of who has set its passcode."""
+
+    listen: str
+    home: Path
+    charger: str
+
+    async def start(self, *arguments: str) -> Process:
+        return await asyncio.create_subprocess_exec(
+            *(*COMMAND, *arguments, "--home", str(self.home), "--radio", self.listen),
+            "--no-input",
+            stdout=PIPE,
+            stderr=PIPE,
+        )
+
+    async def run(self, *arguments: str) -> Any:
+        """Run a command to its end; gives its document."""
+        process = await self.start(*arguments, "--json")
+        out, told = await process.communicate()
+        assert process.returncode == 0, (out, told)
+        return json.loads(out)
+
+
+async def next_code(stream: asyncio.StreamReader | None) -> str:
+    """Read on until a code is shown."""
+    assert stream is not None
+    async with asyncio.timeout(PATIENCE_S):
+        async for line in stream:
+            if line.startswith(b"Code "):
+                return line.split()[1].decode().rstrip(",")
+    raise AssertionError("no code was shown")
+
+
+@asynccontextmanager
+async def served(*arguments: str) -> AsyncIterator[str]:
+    """A part that runs meanwhile; gives where it listens."""
+    reading, writing = os.pipe()
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND,
+        "serve",
+        *arguments,
+        stdout=PIPE,
+        stderr=PIPE,
+        pass_fds=[reading],
+        env={**os.environ, "CHARGEPIN_LIFELINE": str(reading)},
+    )
+    os.close(reading)
+    try:
+        assert process.stdout is not None
+        yield json.loads(await process.stdout.readline())["listen"]
+    finally:
+        os.close(writing)
+        await process.communicate()
+
+
+@asynccontextmanager
+async def programs(directory: Path) -> AsyncIterator[Programs]:
+    data = directory / "charger"
+    async with AsyncExitStack() as running:
+        radio = served("radio", "--listen", "tcp:127.0.0.1:0")
+        listen = await running.enter_async_context(radio)
+        of = ("--serial", "123456", "--radio", listen, "--data", str(data))
+        await running.enter_async_context(served("charger", *of))
+        store = SQLiteStore(data)
+        address = address_of(store)
+        store.close()
+        yield Programs(listen, directory / "home", address)
+
+
+async def test_the_codes_are_shown_and_a_phone_pairs_by_them(tmp_path: Path) -> None:
+    async with programs(tmp_path) as them:
+        await them.run("passcode", "set", "123456")
+        policy = ("pairing", "policy", "123456")
+        needed = await them.run(*policy, "--first-set-needs-presence", "on")
+        assert needed == await them.run(*policy) == {"first_set_needs_presence": True}
+
+        opened = await them.start("pairing", "open", "123456", "--name", "Anna's phone", "--json")
+        async with bluetooth_phone(them.listen, them.charger) as phone:
+            first = await next_code(opened.stderr)
+            link = await phone.connected()
+            wrong = f"{(int(first) + 1) % 1_000_000:06}"
+            assert await link.pair(phone.typist, wrong) == ErrorCode.CONFIRM_VALUE_FAILED
+            second = await next_code(opened.stderr)
+            assert await link.pair(phone.typist, second) is None
+            out, told = await opened.communicate()
+            assert opened.returncode == 0, told
+            paired = json.loads(out)
+            bond_id = paired.pop("id")
+            assert paired == {
+                "charger": "WB123456",
+                "paired": "Anna's phone",
+                "attempts": 2,
+                "why": "paired",
+            }
+            assert first.encode() not in out
+
+            listed = {each["kind"]: each for each in await them.run("phones", "list", "123456")}
+            assert listed["bluetooth"]["id"] == bond_id
+            assert listed["bluetooth"]["name"] == "Anna's phone"
+            await them.run("phones", "forget", "123456", bond_id)
+            await link.hung_up()
+
+
+async def test_ctrl_c_closes_the_window(tmp_path: Path) -> None:
+    async with programs(tmp_path) as them:
+        await them.run("passcode", "set", "123456")
+        opened = await them.start("pairing", "open", "123456")
+        await next_code(opened.stdout)
+        opened.send_signal(signal.SIGINT)
+        _, told = await opened.communicate()
+        assert opened.returncode == 1
+        assert b"The window is closed." in told
+        assert b"Traceback" not in told
+        async with bluetooth_phone(them.listen, them.charger) as phone:
+            link = await phone.connected()
+            refused = await link.pair(phone.typist, "271828")
+            assert refused == ErrorCode.PAIRING_NOT_SUPPORTED
+
+
+# ---- at a terminal ----------------------------------------------------------------------------
+
+
+class Screen(io.StringIO):
+    """What a person looks at."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+class Entered:
+    """All that a window wants to know of the charger."""
+
+    name = "WB123456"
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, type[ManualLoop]]]:
+    return ("asyncio", {"loop_factory": ManualLoop})
+
+
+async def test_at_a_terminal_the_time_that_is_left_counts_down() -> None:
+    screen = Screen()
+    use(Terminal(Screen(), screen, screen))
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, ManualLoop)
+
+    async def notices() -> AsyncGenerator[PairingNotice, None]:
+        yield PairingCode("012345", 120, 10)
+        for text in ("1:59 left", "1:58 left"):
+            loop.advance(1.0)
+            for _ in range(20):  # turns of the loop
+                await asyncio.sleep(0)
+            assert screen.getvalue().endswith(text)
+        yield PairingCode("271828", 60, 9)
+        yield PhonePaired("0123456789abcdef", "Anna's phone")
+        yield WindowClosed("paired")
+
+    window = Window(Entered())  # type: ignore[arg-type] # it asks for nothing but the name
+    await window.watch(notices())
+    assert (window.paired_name, window.attempts, window.why) == ("Anna's phone", 2, "paired")
+    shown = screen.getvalue()
+    assert "\rCode 012345   1:59 left\r" in shown
+    assert "another; 9 left" in shown
+    assert "Code 012345, for" not in shown
+
+
+async def test_a_window_in_which_nothing_came_used_no_code() -> None:
+    use(Terminal(Screen(), Screen(), Screen()))
+
+    async def notices() -> AsyncGenerator[PairingNotice, None]:
+        yield PairingCode("012345", 120, 10)
+        yield WindowClosed("time")
+
+    window = Window(Entered())  # type: ignore[arg-type] # it asks for nothing but the name
+    await window.watch(notices())
+    assert (window.paired_name, window.attempts, window.why) == (None, 0, "time")
