@@ -60,7 +60,8 @@ class BumbleLink:
         self._name = name
         self._accept_pairing = accept_pairing
         self._found: dict[str, _Found] = {}
-        self._requests: set[asyncio.Task[Any]] = set()
+        self._running: set[asyncio.Task[Any]] = set()
+        self._asked: set[asyncio.Task[Any]] = set()
         self._on_close: list[Callable[[], None]] = []
         self._ending: str | None = None
         self._reason = 0
@@ -286,7 +287,7 @@ class BumbleLink:
         """Send a request of ATT. changes: it may have taken effect though the answer is lost."""
         try:
             sent = self._client.send_request(request)
-            answer: att.ATT_PDU = await self._request(sent, changes=changes)
+            answer: att.ATT_PDU = await self._request(sent, changes=changes, of_att=True)
         except core.TimeoutError as error:
             await self.close()
             raise LinkLost(
@@ -296,7 +297,9 @@ class BumbleLink:
             raise AttRefused(int(answer.error_code))
         return answer
 
-    async def _request(self, work: Coroutine[Any, Any, _T], *, changes: bool = False) -> _T:
+    async def _request(
+        self, work: Coroutine[Any, Any, _T], *, changes: bool = False, of_att: bool = False
+    ) -> _T:
         """Wait for something of Bumble's, but not beyond the end of the link.
 
         It runs in its own task: a caller that gives up must not leave a request open, whose late
@@ -305,8 +308,11 @@ class BumbleLink:
         if self._ending is not None:
             work.close()
             self._check()
+        task = self._start(work)
+        if of_att:
+            self._asked.add(task)
         try:
-            return await asyncio.shield(self._start(work))
+            return await asyncio.shield(task)
         except asyncio.CancelledError:
             current = asyncio.current_task()
             if not self.closed or (current is not None and current.cancelling()):
@@ -319,8 +325,9 @@ class BumbleLink:
 
     def _start(self, work: Coroutine[Any, Any, _T]) -> "asyncio.Task[_T]":
         task = asyncio.create_task(work)
-        self._requests.add(task)
-        task.add_done_callback(self._requests.discard)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        task.add_done_callback(self._asked.discard)
         task.add_done_callback(look_at)
         return task
 
@@ -344,7 +351,11 @@ class BumbleLink:
             self._call(callback)
 
     def _cancel_requests(self) -> None:
-        for task in list(self._requests):
+        """Of ATT only: what asks the adapter ends by itself when the link does.
+
+        Broken off, it would leave an answer that Bumble takes for the next command's.
+        """
+        for task in list(self._asked):
             task.cancel()
 
     @staticmethod
