@@ -61,6 +61,9 @@ async def test_a_stock_phone_pairs_and_its_bond_is_kept(rig: Rig) -> None:
     assert bond.identity == str(connection.self_address)
     assert not bond.authenticated
     assert bond.long_term_key.hex() not in repr(bond)
+    write = found(await explored(connection), STOCK_WRITE)
+    await write.write_value(b"frame", with_response=True)
+    assert rig.rules.asked[-1] == (1, Secured(encrypted=True, authenticated=False))
 
 
 async def test_a_bonded_phone_comes_back_without_pairing(rig: Rig) -> None:

@@ -10,7 +10,16 @@ import msgspec
 import pytest
 
 from chargepin.account.operations import OPERATIONS
-from chargepin.charger import dialog, inbox, own, peripheral, requests, store, updating
+from chargepin.charger import (
+    dialog,
+    inbox,
+    own,
+    pairing,
+    peripheral,
+    requests,
+    store,
+    updating,
+)
 from chargepin.charger.stock.call import ErrorCode
 from chargepin.charger.stock.reads import READS
 from chargepin.charger.stock.writes import WRITES
@@ -26,6 +35,7 @@ from chargepin.core import (
     guard_state,
     identity,
     lockout,
+    pairing_window,
     passcode,
     slots,
 )
@@ -223,6 +233,11 @@ LIMITS = {
     "link without a session ends after": slots.ENDS_S,
     "link without a session is safe for": slots.SAFE_S,
     "link with a valid tag is safe for": slots.SAFE_TAGGED_S,
+    "link that pairs in a window ends after": slots.PAIRING_ENDS_S,
+    "link that pairs in a window is safe for": slots.SAFE_PAIRING_S,
+    "step of a pairing": pairing.STEP_MAX_S,
+    "pairing window": pairing_window.WINDOW_S,
+    "codes in a pairing window": pairing_window.ATTEMPTS_MAX,
     "time for what is queued": peripheral.FLUSH_MAX_S,
     "time that a client may take nothing": peripheral.STALLED_S,
     "tries that cost no wait": lockout.FREE_TRIES,
@@ -243,6 +258,7 @@ LIMITS = {
     "bonds for admins and owners only": bonds.KEPT_FOR_OWNERS,
     "longest name of a bond": bonds.LONGEST_NAME,
     "bonds on a page": own.BONDS_PAGE,
+    "Bluetooth bonds": bonds.BLUETOOTH_CAPACITY,
     "codes that may be drawn": passcode.POSSIBLE_CODES,
     "log entries kept": store.ENTRIES_KEPT,
 }
