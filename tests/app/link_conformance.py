@@ -6,7 +6,9 @@ but the ports is known of the adapter; nothing but the standard library is neede
 """
 
 import asyncio
+import contextlib
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
@@ -59,6 +61,10 @@ async def linked(radio: Radio) -> AsyncIterator[Link]:
     try:
         yield link
     finally:
+        if not link.closed:  # BlueZ takes two seconds to hang up, chargers do not
+            with contextlib.suppress(LinkLost):
+                await order(link, "hang up when told")
+                await gone(link)
         await link.close()
 
 
@@ -105,9 +111,9 @@ async def nothing_but_chargers_is_found(radio: Radio) -> None:
     async with asyncio.timeout(PATIENCE_S), aclosing(radio.scan()) as scan:
         async for found in scan:
             seen.add(found.name)
-            if len(seen) == 2:
+            if {NAME, "WB654321"} <= seen:
                 break
-    assert seen == {NAME, "WB654321"}  # and neither "WB", "WBx" nor a headset
+    assert [name for name in seen if not re.fullmatch("WB[0-9]+", name)] == []
 
 
 @check

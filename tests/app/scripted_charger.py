@@ -56,6 +56,7 @@ class Pairings(PairingDelegate):
     def __init__(self) -> None:
         super().__init__(PairingDelegate.NO_OUTPUT_NO_INPUT)
         self.willing = True
+        self.asked = 0
         self.code: int | None = None
 
     def show(self, code: int | None) -> None:
@@ -63,6 +64,7 @@ class Pairings(PairingDelegate):
         self.io_capability = self.NO_OUTPUT_NO_INPUT if code is None else self.DISPLAY_OUTPUT_ONLY
 
     async def accept(self) -> bool:
+        self.asked += 1
         return self.willing
 
     async def generate_passkey(self) -> int:
@@ -78,12 +80,13 @@ class ScriptedCharger:
         self._bonds = MemoryKeyStore()
         self._pairings = Pairings()
         self._vanishing = asyncio.Event()
+        self._advertising = asyncio.Lock()
         self._length = 0
         self._refusal = 0
         self._when_asked = ""
         self._written: list[str] = []
         self._requests: list[str] = []
-        self._paired = 0
+        self._asked_before = 0
         self._running: set[asyncio.Future[Any]] = set()
 
     async def run(self) -> None:
@@ -170,6 +173,20 @@ class ScriptedCharger:
         )
         return served
 
+    async def _advertise_again(self, device: Device) -> None:
+        """Advertise while nobody is connected; Bumble refuses until it has forgotten the last."""
+        async with self._advertising:
+            for _ in range(40):
+                if device.connections:
+                    return  # whoever that is starts it again by leaving
+                try:
+                    await self._advertise(device)
+                except (HCI_Error, AssertionError) as error:
+                    print(f"advertising: {error!r}", file=sys.stderr)  # noqa: T201 - its log
+                    await asyncio.sleep(0.05)
+                else:
+                    return
+
     async def _advertise(self, device: Device) -> None:
         packets = gatt.advertising(gatt.Layout.BGX, NAME, passcode=True)
         await device.start_advertising(
@@ -182,14 +199,13 @@ class ScriptedCharger:
 
     def _connected(self, connection: Connection) -> None:
         self._written, self._requests = [], []
-        self._paired = self._refusal = 0
+        self._asked_before, self._pairings.asked = self._pairings.asked, 0
+        self._refusal = 0
         self._when_asked = ""
-        connection.on(connection.EVENT_PAIRING_START, self._pairing)
         again = connection.device
-        connection.on(connection.EVENT_DISCONNECTION, lambda _: self._start(self._advertise(again)))
-
-    def _pairing(self) -> None:
-        self._paired += 1
+        connection.on(
+            connection.EVENT_DISCONNECTION, lambda _: self._start(self._advertise_again(again))
+        )
 
     def _echo(self, connection: Connection, value: bytes) -> None:
         self._written.append(value.hex())
@@ -200,7 +216,8 @@ class ScriptedCharger:
             "written": self._written,
             "requests": self._requests,
             "encrypted": connection.is_encrypted,
-            "pairings": self._paired,
+            "pairings": self._pairings.asked,
+            "pairings_before": self._asked_before,
         }
         return json.dumps(state).encode()
 
@@ -230,6 +247,8 @@ class ScriptedCharger:
             case ["pair", "with", code]:
                 self._pairings.willing = True
                 self._pairings.show(int(code))
+            case ["hang", "up", "when", "told"]:
+                self._start(connection.disconnect())
             case [*words, "when", "asked"]:
                 self._when_asked = " ".join(words)
             case _:

@@ -1,7 +1,8 @@
 """The pairing agent: what BlueZ may ask while one device is being paired."""
 
-from collections.abc import Awaitable, Callable
-from typing import Final
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 from dbus_fast import DBusError
 from dbus_fast.annotations import DBusObjectPath, DBusStr, DBusUInt16, DBusUInt32
@@ -11,7 +12,7 @@ from chargepin.app.errors import Cancelled
 
 CODE_MAX: Final = 999_999  # Core Vol 3, Part H, 2.3.5.3
 
-AskCode = Callable[[], Awaitable[int]]
+AskCode = Callable[[], Coroutine[Any, Any, int]]
 """Gives the number that a charger wants typed, 0 to 999,999; raises Cancelled."""
 
 
@@ -26,6 +27,7 @@ class Agent(ServiceInterface):
         super().__init__("org.bluez.Agent1")
         self._device = device
         self._ask = ask
+        self._asking: asyncio.Future[int] | None = None
         self.asked = False
         self.declined: Cancelled | None = None
 
@@ -39,13 +41,20 @@ class Agent(ServiceInterface):
         """Give the number that the charger shows, or that its owner was shown."""
         if self._ask is None or device != self._device:
             raise _rejected()
-        try:
-            code = await self._ask()
-        except Cancelled as cancelled:
-            self.declined = cancelled
-            raise DBusError("org.bluez.Error.Canceled", "nobody gave a code") from None
+        self._asking = asyncio.ensure_future(self._ask())
+        await asyncio.wait([self._asking])
+        if self._asking.cancelled():
+            raise _rejected()
+        if isinstance(refusal := self._asking.exception(), Cancelled):
+            self.declined = refusal
+            raise DBusError("org.bluez.Error.Canceled", "nobody gave a code")
         self.asked = True
-        return code
+        return self._asking.result()
+
+    def end(self) -> None:
+        """Stop asking: no answer would be of use any more."""
+        if self._asking is not None:
+            self._asking.cancel()
 
     @dbus_method(name="RequestAuthorization")
     def authorization(self, device: DBusObjectPath) -> None:
@@ -80,7 +89,8 @@ class Agent(ServiceInterface):
 
     @dbus_method(name="Cancel")
     def cancel(self) -> None:
-        """Take note of nothing: the attempt ends by itself."""
+        """Stop asking: the attempt was given up."""
+        self.end()
 
     @dbus_method(name="Release")
     def release(self) -> None:

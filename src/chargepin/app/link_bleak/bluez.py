@@ -156,6 +156,7 @@ class BlueZ:
                 await asyncio.shield(self._try(path, _DEVICE, "CancelPairing"))
                 raise
             finally:
+                agent.end()
                 self._bus.unexport(_AGENT_PATH, agent)
                 await asyncio.shield(
                     self._try("/org/bluez", _AGENTS, "UnregisterAgent", "o", _AGENT_PATH)

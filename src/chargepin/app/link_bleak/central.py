@@ -9,8 +9,8 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
-from bleak import BleakScanner
-from bleak.args.bluez import BlueZScannerArgs
+from bleak import BleakAdapter, BleakScanner
+from bleak.args.bluez import BlueZAdapterArgs, BlueZScannerArgs
 from bleak.backends.device import BLEDevice
 from bleak.backends.scanner import AdvertisementData
 from bleak.exc import (
@@ -23,10 +23,13 @@ from chargepin.app.errors import Busy, ChargepinError, LinkLost, NoRadio, NotFou
 from chargepin.app.link_bleak.link import BleakLink
 from chargepin.app.link_bleak.systems import AskCode, Elsewhere, System
 from chargepin.app.ports import Found
+from chargepin.core.gatt import PASSCODE_SERVICE, Layout
 
 _NAME: Final = re.compile(r"WB[0-9]{1,16}", re.ASCII)
 _WEAK_DBM: Final = -90
+_NO_RSSI: Final = 127  # as Core Vol 4, Part E, 7.5.4 says it
 _WORTH_TELLING_DB: Final = 5
+_CHARGER_SERVICES: Final = [PASSCODE_SERVICE, *(layout.stock.uuid for layout in Layout)]
 _ATTEMPTS: Final = 3
 _DROPS_MEAN_STALE: Final = 2
 
@@ -79,6 +82,9 @@ class BleakRadio:
     def __init__(self, system: System, tell: Callable[[str], None]) -> None:
         self._system = system
         self._tell = tell
+        named = system.adapter
+        self._asks: BlueZAdapterArgs = {"adapter": named} if named else {}
+        self._scans: BlueZScannerArgs = {"adapter": named} if named else {}
         self._links: dict[str, BleakLink] = {}
         self._ended: set[BleakLink] = set()
         self._devices: dict[str, BLEDevice] = {}
@@ -114,12 +120,7 @@ class BleakRadio:
             if self._scanner is not None:
                 return
             self._seen.clear()
-            adapter = self._system.adapter
-            scanner = BleakScanner(
-                self._heard,
-                scanning_mode="active",
-                bluez=BlueZScannerArgs(adapter=adapter) if adapter else BlueZScannerArgs(),
-            )
+            scanner = BleakScanner(self._heard, scanning_mode="active", bluez=self._scans)
             try:
                 await scanner.start()
             except BleakBluetoothNotAvailableError as error:
@@ -129,6 +130,21 @@ class BleakRadio:
                     f"This computer's Bluetooth does not scan now ({error}).", retry_after_s=1.0
                 ) from error
             self._scanner = scanner
+            await self._hear_connected()
+
+    async def _hear_connected(self) -> None:
+        """A charger that this computer holds a connection to need not advertise, yet it is there.
+
+        Without a program that owns it, such a connection is what a killed one left behind.
+        """
+        try:
+            adapter = await BleakAdapter.get(bluez=self._asks)
+            devices = await adapter.get_connected_devices(_CHARGER_SERVICES)
+        except (BleakError, NotImplementedError, OSError, EOFError):
+            return  # then it is found where it advertises
+        for device in devices:
+            if device.address not in self._seen and _NAME.fullmatch(device.name or ""):
+                self._note(device, Found(device.address, str(device.name), _NO_RSSI))
 
     async def _stop_scanning(self) -> None:
         async with self._turn:
@@ -146,7 +162,9 @@ class BleakRadio:
         # Some systems tell of the two packets one by one: what the other said still holds.
         if before is not None and before.name == name:
             services.update(before.services)
-        found = Found(device.address, name, advertised.rssi, tuple(sorted(services)))
+        self._note(device, Found(device.address, name, advertised.rssi, tuple(sorted(services))))
+
+    def _note(self, device: BLEDevice, found: Found) -> None:
         self._seen[device.address] = found
         self._devices[device.address] = device
         for queue in self._listeners:
@@ -205,14 +223,11 @@ class BleakRadio:
         link.on_close(lambda: self._closed(found.address))
         try:
             await link.open()
-        except BleakError as error:
+        except BaseException as error:
             dropped = link.closed
-            await link.close()
-            if dropped:
+            link.lost("It was not made.")
+            if dropped and isinstance(error, BleakError):
                 raise _Dropped(str(error)) from error
-            raise
-        except BaseException:
-            await link.close()
             raise
         return link
 

@@ -18,6 +18,7 @@ _LEAST_MTU: Final = 23  # Core Vol 3, Part G, 5.2.1
 _MOST_MTU: Final = 512 + 3  # no value is longer than 512 bytes: Part F, 3.2.9
 _WRITE_HEADER_BYTES: Final = 3
 _ENDS_WITHIN_S: Final = 2.0
+_HANGS_UP_WITHIN_S: Final = 5.0  # BlueZ waits for 2 s before it does
 _INSUFFICIENT_AUTHENTICATION: Final = 0x05
 _UNLIKELY: Final = 0x0E
 _HUNG_UP: Final = "The charger hung up, or it is out of range."
@@ -121,7 +122,7 @@ class BleakLink:
         if self._ending is None:
             self._ending = _WE_HUNG_UP
             self._start(self.client.disconnect())
-        await asyncio.wait([self._gone], timeout=_ENDS_WITHIN_S)
+        await asyncio.wait([self._gone], timeout=_HANGS_UP_WITHIN_S)
         self.lost(_WE_HUNG_UP)
 
     # Setting up and clearing up
@@ -133,7 +134,7 @@ class BleakLink:
             await asyncio.shield(dialing)
         except asyncio.CancelledError:
             dialing.cancel()  # bleak then tells the system to stop trying
-            await asyncio.wait([dialing], timeout=_ENDS_WITHIN_S)
+            await asyncio.wait([dialing], timeout=_HANGS_UP_WITHIN_S)
             raise
         self._opened = True
         for characteristic in self.client.services.characteristics.values():

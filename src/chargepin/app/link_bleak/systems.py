@@ -1,8 +1,8 @@
 """How operating systems differ beside bleak: what is asked before, and how they pair."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Final, Protocol
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, Protocol
 
 from bleak.backends.device import BLEDevice
 from bleak.exc import BleakError
@@ -10,7 +10,7 @@ from bleak.exc import BleakError
 from chargepin.app.errors import ChargerRefused
 from chargepin.app.link_bleak.link import BleakLink
 
-AskCode = Callable[[str], Awaitable[int]]
+AskCode = Callable[[str], Coroutine[Any, Any, int]]
 """Asks a person for the number that the charger of this name wants typed; raises Cancelled."""
 
 MACOS_ASKS: Final = (
