@@ -10,7 +10,10 @@ demo: $(STAMP)
 	@$(BIN)/chargepin demo
 
 test: check
-	@$(BIN)/python -m pytest -q -n 2
+	@$(BIN)/python -m pytest -q -n 2 -m "not bluez"
+
+test-bluez: $(STAMP)
+	@$(BIN)/python -m pytest -q -m bluez tests/bluez
 
 check: $(STAMP)
 	@$(BIN)/ruff check .

@@ -1,0 +1,86 @@
+"""One guest and one radio for all of these tests; what they leave is kept when one fails."""
+
+import platform
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from bluez.image import CACHE, INSTALL, ROOT, Image, built, missing
+from bluez.programs import running, serving
+from bluez.virtual_machine import VirtualMachine
+from needs import not_here
+
+OPEN, PROTECTED, PASSCODE = "WB100001", "WB100002", "482913"
+FAILED = CACHE / "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The guest, and what is on the radio around it."""
+
+    guest: VirtualMachine
+    radio: str
+    directory: Path
+
+
+@pytest.fixture(scope="session")
+def image() -> Image:
+    if platform.machine() != "x86_64" or missing():
+        not_here(f"needs {', '.join(missing()) or 'an x86-64 Debian'}: {INSTALL}")
+    try:
+        return built()
+    except RuntimeError as error:
+        not_here(f"the guest cannot be built: {error}")
+
+
+@pytest.fixture(scope="session")
+def world(image: Image, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    directory = tmp_path_factory.mktemp("bluez")
+    factory = directory / "factory-passcode"
+    factory.write_text(PASSCODE)
+    capture = directory / "radio.btsnoop"
+    with ExitStack() as stack:
+        listen = ("--listen", "tcp:127.0.0.1:0", "--capture", str(capture))
+        radio = stack.enter_context(serving(directory / "radio.log", "radio", *listen)).listen
+        for name, model, more in (
+            (OPEN, "pulsar-plus", ()),
+            (PROTECTED, "pulsar-max", ("--factory-passcode-file", str(factory))),
+        ):
+            about = ("--serial", name[2:], "--model", model, "--data", str(directory / name))
+            charger = ("charger", *about, "--radio", radio, *more)
+            stack.enter_context(serving(directory / f"{name}.log", *charger))
+        scripted = str(ROOT / "tests/app/scripted_charger.py")
+        stack.enter_context(running(directory / "scripted.log", scripted, radio))
+        guest = stack.enter_context(VirtualMachine(image, radio, directory / "guest"))
+        yield World(guest, radio, directory)
+        guest.keep()
+
+
+@pytest.fixture
+def guest(world: World) -> VirtualMachine:
+    return world.guest
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _kept(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """Keep every log of a session in which a test failed, once all programs have ended."""
+    shutil.rmtree(FAILED, ignore_errors=True)
+    yield
+    if request.session.testsfailed:
+        for directory in tmp_path_factory.getbasetemp().glob("bluez*"):
+            shutil.copytree(directory, FAILED / directory.name, ignore=_no_secrets)
+
+
+def _no_secrets(_: str, names: list[str]) -> set[str]:
+    return {name for name in names if name in {OPEN, PROTECTED, "factory-passcode"}}
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if FAILED.is_dir():
+        terminalreporter.line(f"The guest's logs and the radio's capture are in {FAILED}.")

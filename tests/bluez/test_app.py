@@ -1,0 +1,59 @@
+"""Our own command inside the guest, over BlueZ, with a protected charger."""
+
+from typing import Any
+
+import pytest
+
+from bluez.conftest import OPEN, PASSCODE, PROTECTED
+from bluez.virtual_machine import Done, VirtualMachine
+
+pytestmark = pytest.mark.bluez
+PASSCODE_EXIT = 4
+
+
+def chargepin(guest: VirtualMachine, *words: str, home: str = "one", stdin: str = "") -> Done:
+    return guest.run(
+        f"python3 -m chargepin {' '.join(words)} --json --home /tmp/{home}", stdin=stdin
+    )
+
+
+def test_chargers_are_found(guest: VirtualMachine) -> None:
+    done = chargepin(guest, "scan")
+    assert done.code == 0, done.err
+    found: dict[str, Any] = {each["name"]: each for each in done.json}
+    assert {OPEN, PROTECTED} <= found.keys()
+    assert found[OPEN]["passcode_service"]
+    assert found[PROTECTED]["passcode_service"]
+
+
+def test_an_open_charger_lets_everybody_in(guest: VirtualMachine) -> None:
+    done = chargepin(guest, "status", OPEN, "--no-input")
+    assert done.code == 0, done.out + done.err
+    assert (done.json["passcode"], done.json["software"]) == ("open", "6.7.17")
+
+
+def test_a_protected_charger_wants_its_passcode(guest: VirtualMachine) -> None:
+    done = chargepin(guest, "status", PROTECTED, "--no-input")
+    assert done.code == PASSCODE_EXIT, done.out + done.err
+    assert done.json["error"]["code"] == "passcode_needed"
+
+
+def test_a_wrong_passcode_is_counted(guest: VirtualMachine) -> None:
+    done = chargepin(guest, "passcode", "enter", PROTECTED, stdin="482914\n")
+    assert done.code == PASSCODE_EXIT, done.out + done.err
+    error = done.json["error"]
+    assert (error["code"], error["tries_left"]) == ("passcode_wrong", 2)
+
+
+def test_the_passcode_lets_in_and_the_app_is_known_afterwards(guest: VirtualMachine) -> None:
+    done = chargepin(guest, "passcode", "enter", PROTECTED, stdin=f"{PASSCODE}\n")
+    assert done.code == 0, done.out + done.err
+    assert done.json == {"charger": PROTECTED, "role": "user"}
+    done = chargepin(guest, "status", PROTECTED, "--no-input")
+    assert done.code == 0, done.out + done.err
+    assert (done.json["passcode"], done.json["role"]) == ("protected", "user")
+
+
+def test_another_home_is_another_person(guest: VirtualMachine) -> None:
+    done = chargepin(guest, "status", PROTECTED, "--no-input", home="other")
+    assert done.json["error"]["code"] == "passcode_needed"

@@ -1,0 +1,150 @@
+"""A Linux computer in QEMU, without KVM; its Bluetooth adapter is on a virtual radio."""
+
+import json
+import shutil
+import socket
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from bluez.image import ROOT, Image, compiled, write_archive
+
+MEMORY_MB: Final = 640
+BOOTS_WITHIN_S: Final = 120.0
+ENDS_WITHIN_S: Final = 15.0
+KERNEL_OPTIONS: Final = (
+    "console=ttyS0 quiet panic=-1 mitigations=off nokaslr tsc=reliable random.trust_cpu=on"
+)
+_TESTS: Final = ROOT / "tests"
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How a command ended in the guest. seconds: of the guest's clock."""
+
+    code: int
+    out: str
+    err: str
+    seconds: float
+
+    @property
+    def json(self) -> Any:
+        """The one document that it printed."""
+        return json.loads(self.out)
+
+
+class VirtualMachine:
+    """One guest. Everything that it leaves is in its directory: console.log and what is kept."""
+
+    def __init__(self, image: Image, radio: str, directory: Path) -> None:
+        self._image = image
+        self._radio = radio
+        self.directory = directory
+        self.booted_s = 0.0
+        self.kernel = ""
+        self._number = 0
+
+    def __enter__(self) -> Self:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        _laid_over(self._image, self.directory / "initrd")
+        host, _, port = self._radio.removeprefix("tcp:").rpartition(":")
+        with socket.create_server(("127.0.0.1", 0)) as waiting:
+            begun = time.monotonic()
+            with (self.directory / "qemu.log").open("wb") as log:
+                self._qemu = subprocess.Popen(
+                    self._command(f"host={host},port={port}", waiting.getsockname()[1]),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                )
+            try:
+                waiting.settimeout(BOOTS_WITHIN_S)
+                self._control, _ = waiting.accept()
+                self._control.settimeout(BOOTS_WITHIN_S)
+                self._lines = self._control.makefile("rb")
+                self.kernel = self._next()["kernel"]
+            except BaseException:
+                self._end()
+                raise
+        self.booted_s = time.monotonic() - begun
+        (self.directory / "initrd").unlink()
+        return self
+
+    def __exit__(
+        self,
+        _: type[BaseException] | None,
+        __: BaseException | None,
+        ___: TracebackType | None,
+    ) -> None:
+        self._control.close()  # the guest switches itself off
+        self._lines.close()
+        self._end()
+
+    def run(self, command: str, *, stdin: str = "", within_s: float = 60.0) -> Done:
+        """Run a shell command in the guest and wait for its end."""
+        self._number += 1
+        order = {"id": self._number, "command": command, "stdin": stdin, "within_s": within_s}
+        self._control.settimeout(within_s + 30)  # its processor is slow, and may be busy
+        self._control.sendall((json.dumps(order) + "\n").encode())
+        while (done := self._next())["id"] != self._number:
+            pass
+        return Done(done["code"], done["out"], done["err"], done["seconds"])
+
+    def keep(self) -> None:
+        """Take the guest's logs out, for whoever looks for the cause of a failure."""
+        told = self.run("tail -c 4000000 /tmp/bluetoothd.log")
+        (self.directory / "bluetoothd.log").write_text(told.out)
+        (self.directory / "kernel.log").write_text(self.run("dmesg").out)
+
+    def _command(self, radio: str, control: int) -> list[str]:
+        return [
+            *("qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none"),
+            *("-no-reboot", "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max"),
+            *("-smp", "1", "-m", str(MEMORY_MB), "-append", KERNEL_OPTIONS),
+            *("-kernel", str(self._image.kernel), "-initrd", str(self.directory / "initrd")),
+            *("-serial", f"file:{self.directory / 'console.log'}"),
+            *("-device", "virtio-serial-pci"),
+            *("-chardev", f"socket,id=hci,{radio}"),
+            *("-device", "virtserialport,chardev=hci,name=hci,nr=1"),
+            *("-chardev", f"socket,id=control,host=127.0.0.1,port={control}"),
+            *("-device", "virtserialport,chardev=control,name=control,nr=2"),
+        ]
+
+    def _next(self) -> dict[str, Any]:
+        line = self._lines.readline()
+        if not line:
+            console = (self.directory / "console.log").read_text(errors="replace")
+            raise RuntimeError(f"the guest is gone; its console ends with: {console[-2000:]}")
+        said: dict[str, Any] = json.loads(line)
+        return said
+
+    def _end(self) -> None:
+        try:
+            self._qemu.wait(ENDS_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            self._qemu.kill()
+            self._qemu.wait()
+
+
+def _laid_over(image: Image, place: Path) -> None:
+    """The image's archives, and over them what is tested and what tests it."""
+    root = place.with_suffix(".over")
+    shutil.rmtree(root, ignore_errors=True)
+    code = root / "opt/chargepin"
+    no_code = shutil.ignore_patterns("__pycache__", "*.pyc")
+    shutil.copytree(ROOT / "src/chargepin", code / "chargepin", ignore=no_code)
+    shutil.copytree(_TESTS / "bluez/guest", code / "bluez/guest", ignore=no_code)
+    (code / "app").mkdir()
+    shutil.copy(_TESTS / "app/link_conformance.py", code / "app")
+    compiled(code, image.python)
+    shutil.copy(_TESTS / "bluez/guest/init", root / "init")
+    (root / "init").chmod(0o755)
+    with place.open("wb") as whole:
+        for archive in image.archives:
+            with archive.open("rb") as each:
+                shutil.copyfileobj(each, whole)
+        write_archive(whole, root)
+    shutil.rmtree(root)
