@@ -35,6 +35,14 @@ lock: $(STAMP)
 clean:
 	@rm -rf $(VENV)
 
+# Whoever sets up holds a lock meanwhile, so that a second make waits, then finds it done.
+LOCKED := import fcntl, os, sys; lock = os.open("Makefile", os.O_RDWR); os.set_inheritable(lock, True); \
+	fcntl.flock(lock, fcntl.LOCK_EX); os.execvp(sys.argv[1], sys.argv[1:])
+
+ifndef HOLDS_LOCK
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c '$(LOCKED)' $(MAKE) -s HOLDS_LOCK=1 $@
+else
 $(STAMP): requirements.lock pyproject.toml
 	@echo "Setting up in $(VENV): about a minute, only this once."
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "chargepin needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
@@ -42,3 +50,4 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes --only-binary :all: -r requirements.lock
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-build-isolation --no-deps --no-index -e .
 	@touch $@
+endif
