@@ -17,7 +17,9 @@ from chargepin.charger.air import Air
 from chargepin.charger.daemon import Daemon, Rule
 from chargepin.core import gatt, guard, handshake
 from chargepin.core.catalogue import name_of
-from chargepin.core.passcode import Passcode, draw
+from chargepin.core.pairing_window import Draw
+from chargepin.core.passcode import Passcode
+from chargepin.core.passcode import draw as drawn
 from chargepin.radio import serve_radio
 from docs import mini_client as mini
 from ends import PATIENCE_S, SERIAL, Ends, Phone
@@ -28,7 +30,7 @@ GARBAGE = bytes([mini.CONFIRM_P]) + bytes(32)
 
 def code_at(index: int) -> str:
     """One of the passcodes that may be drawn."""
-    return draw(lambda _: index).digits
+    return drawn(lambda _: index).digits
 
 
 async def seen(phone: Phone, wanted: Callable[[Found], bool]) -> Found:
@@ -145,13 +147,14 @@ def guessed(code: str, identity: bytes, salt: bytes) -> handshake.Witness:
 
 @dataclass
 class Victim:
-    """A protected charger and its owner. rule, air: as the charger is switched on again with."""
+    """A protected charger and its owner. rule, air, draw: as it is switched on again with."""
 
     ends: Ends
     owner: Phone
     code: str
     rule: Rule
     air: Callable[[Air], Air]
+    draw: Draw = secrets.randbelow
 
     @property
     def daemon(self) -> Daemon:
@@ -170,7 +173,7 @@ class Victim:
         await asyncio.gather(running, return_exceptions=True)
         await daemon.close()
         self.ends.daemon = self.ends._running = None
-        await self.ends.switch_on(rule=self.rule, air=self.air)
+        await self.ends.switch_on(rule=self.rule, air=self.air, draw=self.draw)
 
     async def line(
         self, phone: Phone | None = None, wanted: Callable[[Found], bool] = lambda _: True
@@ -238,6 +241,7 @@ async def victim(
     index: int = 382_913,
     rule: Rule = guard.step,
     air: Callable[[Air], Air] = lambda air: air,
+    draw: Draw = secrets.randbelow,
     capture: Path | None = None,
 ) -> AsyncIterator[Victim]:
     """A charger whose owner was assigned the passcode `code_at(index)`, and has entered it.
@@ -246,14 +250,14 @@ async def victim(
     """
     ends = Ends(await serve_radio("127.0.0.1", 0, capture=capture), directory)
     try:
-        await ends.switch_on(rule=rule, air=air)
+        await ends.switch_on(rule=rule, air=air, draw=draw)
         owner = await ends.phone("owner's")
         found = await client.find(owner.surroundings, SERIAL)
         first = await client.enter(owner.surroundings, found, lambda _: index)
         code = (await first.set_passcode()).passcode
         assert code == code_at(index)
         await (await owner.enter()).close()
-        on = Victim(ends, owner, code, rule, air)
+        on = Victim(ends, owner, code, rule, air, draw)
         yield on
         told = "\n".join(ends.reports)
         assert "fault" not in told

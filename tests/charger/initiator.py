@@ -11,7 +11,7 @@ from bumble.device import Connection
 from bumble.smp import SMP_CID, ErrorCode
 from bumble.utils import EventWatcher
 
-from charger.rig import CHARGER, PATIENCE_S, Wire
+from charger.rig import PATIENCE_S, Wire
 
 REQUEST = bytes([0x01, 0x03, 0x00, 0x09, 16, 0x02, 0x00])
 PASSKEY_REQUEST = bytes([0x01, 0x02, 0x00, 0x0D, 16, 0x02, 0x00])  # keyboard, MITM, bonding
@@ -58,7 +58,7 @@ class Initiator:
         their_x, their_y = self.their_key[1:33], self.their_key[33:]
         dhkey = self.key.dh(their_x[::-1], their_y[::-1])[::-1]
         a = bytes(self.connection.self_address) + b"\x01"
-        b = bytes(hci.Address(CHARGER)) + b"\x01"
+        b = bytes(self.connection.peer_address) + b"\x01"
         mac_key, self.ltk = crypto.f5(dhkey, self.na, nb, a, b)
         r = passkey.to_bytes(16, "little")
         self.ea = crypto.f6(mac_key, self.na, nb, r, self.asked[1:4], a, b)
