@@ -35,6 +35,7 @@ from chargepin.core.bapi import (
     encode_request,
 )
 from chargepin.core.catalogue import FAMILIES, Family, Version, family_of_project
+from chargepin.core.gatt import Layout
 
 MAX = FAMILIES["pulsar-max"]
 PLUS = FAMILIES["pulsar-plus"]
@@ -52,13 +53,17 @@ class Charger:
         family: Family = MAX,
         software: Version = NEW,
         kept: StockSettings | None = None,
+        layout: Layout | None = None,
     ) -> None:
         images = ShippedImages()
         updates = Updater(directory, family, software, images, images.maker_key, pace_s=0)
         self.updates = updates
         self.hardware = SimulatedHardware(family, HardwareState(), now_s=0.0)
         self.stock = StockMethods(
-            TypePlate("123456", family, software), self.hardware, updates, kept or StockSettings()
+            TypePlate("123456", family, software, layout or family.layout),
+            self.hardware,
+            updates,
+            kept or StockSettings(),
         )
         self.now_s = 0.0
         self.action: Action | None = None
@@ -146,6 +151,26 @@ def test_radio_modules_differ(charger: Charger, tmp_path: Path) -> None:
     assert plus.error("ping") == NO_METHOD
     assert (charger.value("r_wel"), plus.value("r_wel")) == (0, 1)
     assert charger.stock.layout is MAX.layout
+
+
+def test_the_radio_module_can_be_another_one(tmp_path: Path) -> None:
+    charger = Charger(tmp_path, PLUS, layout=Layout.UBLOX)
+    assert charger.stock.layout is Layout.UBLOX
+    assert charger.value("ping") == 0
+
+
+def test_a_method_can_be_answered_in_another_way(tmp_path: Path) -> None:
+    charger = Charger(tmp_path)
+    other = StockMethods(
+        TypePlate("123456", MAX, NEW, MAX.layout),
+        charger.hardware,
+        charger.updates,
+        StockSettings(),
+        instead={"r_lck": lambda _: 7},
+    )
+    for method, value in (("r_lck", 7), ("g_alo", 0)):
+        reply, _ = other.answer(Request(method, None, 1), 0.0, UNIX_S)
+        assert msgspec.json.decode(reply) == {"id": 1, "r": value}
 
 
 def test_the_passcode_is_never_handed_out(charger: Charger, tmp_path: Path) -> None:

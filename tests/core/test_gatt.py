@@ -12,6 +12,7 @@ from chargepin.core.gatt import (
     Layout,
     Property,
     advertising,
+    layout_named,
     layout_of,
     parse_advertising,
 )
@@ -92,6 +93,12 @@ def test_the_layout_is_told_by_characteristics(layout: Layout) -> None:
     assert layout_of(uuids) is layout
     assert layout_of(uuid.upper() for uuid in uuids) is layout
     assert len(set(uuids)) == len(uuids)
+
+
+def test_a_layout_has_a_name() -> None:
+    assert {layout_named(layout.value) for layout in Layout} == set(Layout)
+    with pytest.raises(ValueError, match="there are bgx, ublox, zentri"):
+        layout_named("nrf52")
 
 
 def test_no_layout_without_both_directions() -> None:

@@ -142,7 +142,7 @@ async def charger_at(directory: Path) -> AsyncIterator[Wires]:
     updater = Updater(directory, family, SOFTWARE, images, images.maker_key)
     start = guard.powered_up(first_state(store, unit, None), SOFTWARE, updater.oldest_app)
     hardware = SimulatedHardware(family, kept_hardware(store), start.guard.started_s)
-    plate = TypePlate("123456", family, SOFTWARE)
+    plate = TypePlate("123456", family, SOFTWARE, family.layout)
     stock = StockMethods(plate, hardware, updater, kept_settings(store))
     wires = Wires()
     clocks = Clocks(running_s, unix_s)

@@ -31,6 +31,7 @@ from chargepin.core.catalogue import (
     supports_passcode,
 )
 from chargepin.core.durable import Durable, Factory, Mode, PasscodeCredential
+from chargepin.core.gatt import Layout, layout_named
 from chargepin.core.pairing_window import Draw
 from chargepin.core.passcode import Passcode, entered
 from chargepin.machine.clock import running_s, unix_s
@@ -48,13 +49,15 @@ class Setup:
     """What a charger is told when it is started.
 
     directory: its private files. software: what left the factory; an update kept in the directory
-    wins. factory_passcode: from the factory file, used at the first start only.
+    wins. layout: its radio module. factory_passcode: from the factory file, used at the first start
+    only.
     """
 
     serial: str
     family: Family
     software: Version
     directory: Path
+    layout: Layout
     factory_passcode: Passcode | None = None
 
 
@@ -80,16 +83,22 @@ def setup_of(
     software: str,
     directory: Path,
     factory_passcode_file: Path | None = None,
+    radio_module: str | None = None,
 ) -> Setup:
-    """Read the options of `serve charger`. Raises ValueError or OSError with a sentence."""
+    """Read the options of `serve charger`. Raises ValueError or OSError with a sentence.
+
+    radio_module: None for the one that the family is simulated with.
+    """
     factory = None
     if factory_passcode_file is not None:
         factory = entered(factory_passcode_file.read_text(encoding="ascii").strip())
+    family = family_of(model)
     return Setup(
         serial=serial_of(serial),
-        family=family_of(model),
+        family=family,
         software=Version.parse(software),
         directory=directory,
+        layout=family.layout if radio_module is None else layout_named(radio_module),
         factory_passcode=factory,
     )
 
@@ -275,7 +284,7 @@ class Daemon:
         start = replace(start, guard=replace(start.guard, update_available=available))
         now_s = start.guard.started_s
         self._hardware = SimulatedHardware(setup.family, kept_hardware(self._store), now_s)
-        plate = TypePlate(setup.serial, setup.family, software)
+        plate = TypePlate(setup.serial, setup.family, software, setup.layout)
         self._stock = StockMethods(plate, self._hardware, updater, kept_settings(self._store))
         clocks = Clocks(running_s, unix_s)
         self._service = Service(

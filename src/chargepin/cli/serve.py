@@ -74,6 +74,10 @@ def charger(
     data: Annotated[Path, typer.Option(help="The directory of its private files.")],
     model: Annotated[str, typer.Option(help="A charger family.")] = "pulsar-plus",
     software: Annotated[str, typer.Option(help="What left the factory.")] = "6.7.17",
+    radio_module: Annotated[
+        str | None,
+        typer.Option(help="bgx, ublox or zentri; otherwise the one of the family."),
+    ] = None,
     factory_passcode_file: Annotated[
         Path | None, typer.Option(help="A passcode that is on from the first start.")
     ] = None,
@@ -85,6 +89,7 @@ def charger(
 
     async def serving() -> None:
         from chargepin.charger.daemon import Daemon, setup_of
+        from chargepin.core.catalogue import Evidence
         from chargepin.machine.controller import quiet
 
         quiet()
@@ -94,7 +99,10 @@ def charger(
             software=software,
             directory=data,
             factory_passcode_file=factory_passcode_file,
+            radio_module=radio_module,
         )
+        if setup.family.evidence is Evidence.SIMULATED_ONLY:
+            terminal().warn(f"{setup.family.display_name}: simulated only, {setup.family.why}.")
         daemon = await Daemon.start(setup, chosen, terminal().warn)
         try:
             ready(daemon.listen)

@@ -157,6 +157,15 @@ SOFTWARE_REVISION = "00002a28-0000-1000-8000-00805f9b34fb"
 MANUFACTURER_NAME = "00002a29-0000-1000-8000-00805f9b34fb"
 
 
+def layout_named(name: str) -> Layout:
+    """Look a layout up by the name of its radio module. Raises ValueError that lists the names."""
+    try:
+        return Layout(name)
+    except ValueError:
+        names = ", ".join(layout.value for layout in Layout)
+        raise ValueError(f"no radio module of that name; there are {names}") from None
+
+
 def layout_of(characteristics: Iterable[str]) -> Layout | None:
     """Tell the layout by the characteristics found; None if there is no stock service.
 

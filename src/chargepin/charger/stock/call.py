@@ -10,6 +10,7 @@ import msgspec
 from chargepin.charger.ports import Hardware, Reading, Updates
 from chargepin.charger.stock.settings import StockSettings
 from chargepin.core.catalogue import Family, Version
+from chargepin.core.gatt import Layout
 
 _Record = TypeVar("_Record", bound=msgspec.Struct)
 
@@ -26,11 +27,12 @@ class ErrorCode(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class TypePlate:
-    """What is fixed until a restart: serial without "WB", family, running software."""
+    """What is fixed until a restart: serial without "WB", family, software, radio module."""
 
     serial: str
     family: Family
     software: Version
+    layout: Layout
 
 
 class Action(Enum):

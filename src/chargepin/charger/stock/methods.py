@@ -35,6 +35,7 @@ KEEP_EVERY_S = 600.0
 """How much metering a power cut may cost at most, while somebody is connected."""
 
 _HANDLERS: Mapping[str, Handler] = MappingProxyType({**READS, **WRITES})
+_NONE: Mapping[str, Handler] = MappingProxyType({})
 _SETTINGS = "stock settings"
 _HARDWARE = "hardware"
 
@@ -44,14 +45,22 @@ _Kept = TypeVar("_Kept", StockSettings, HardwareState)
 class StockMethods:
     """Answers the stock methods of one charger.
 
-    settings is what survives a restart besides the power side's state. Whether the caller may
-    call a method is not looked at here.
+    settings is what survives a restart besides the power side's state. instead: handlers that go
+    before the usual ones of the same name. Whether the caller may call a method is not looked at
+    here.
     """
 
     def __init__(
-        self, plate: TypePlate, hardware: Hardware, updates: Updates, settings: StockSettings
+        self,
+        plate: TypePlate,
+        hardware: Hardware,
+        updates: Updates,
+        settings: StockSettings,
+        *,
+        instead: Mapping[str, Handler] = _NONE,
     ) -> None:
         self.settings = settings
+        self._handlers = {**_HANDLERS, **instead}
         self.update_wish: str | None = None
         self._plate = plate
         self._hardware = hardware
@@ -61,8 +70,8 @@ class StockMethods:
 
     @property
     def layout(self) -> Layout:
-        """The radio module that the family's chargers are simulated with."""
-        return self._plate.family.layout
+        """The radio module."""
+        return self._plate.layout
 
     def answer(self, request: Request, now_s: float, unix_s: int) -> tuple[bytes, Action | None]:
         """Give the reply to send, and what is to be done after it. Never raises.
@@ -70,7 +79,7 @@ class StockMethods:
         With Action.UPDATE, update_wish is the version that was asked for, None for the newest.
         """
         _ = unix_s  # no stock method needs it: the power side dates its sessions itself
-        handler = _HANDLERS.get(request.met, no_method)
+        handler = self._handlers.get(request.met, no_method)
         plate, hardware, updates = self._plate, self._hardware, self._updates
         call = Call(request.par, now_s, plate, hardware, updates, self.settings)
         try:

@@ -12,7 +12,7 @@ _GREEN_ENERGY_SINCE = Version(6, 13, 0)
 
 
 def _ping(call: Call) -> object:
-    return 0 if call.plate.family.layout is Layout.UBLOX else no_method(call)
+    return 0 if call.plate.layout is Layout.UBLOX else no_method(call)
 
 
 def _r_dat(call: Call) -> object:
@@ -160,7 +160,7 @@ READS: Mapping[str, Handler] = MappingProxyType(
         "g_mac": _g_mac,
         "r_sn_": lambda call: call.plate.serial,
         "fw_v_": _fw_v_,
-        "r_wel": lambda call: 0 if call.plate.family.layout is Layout.UBLOX else 1,  # both good
+        "r_wel": lambda call: 0 if call.plate.layout is Layout.UBLOX else 1,  # both good
         "r_not": lambda _: [],
         "gupdc": _gupdc,
         "supdp": _supdp,
