@@ -114,6 +114,7 @@ class Ends:
     def __init__(self, room: Room, directory: Path) -> None:
         self.room = room
         self.directory = directory
+        self.controller = room.address  # the charger's
         self.reports: list[str] = []
         self.daemon: Daemon | None = None
         self._running: asyncio.Task[None] | None = None
@@ -137,7 +138,7 @@ class Ends:
             factory_passcode_file=factory_passcode_file,
         )
         daemon = await Daemon.start(
-            setup, self.room.address, self.reports.append, rule=rule, air=air, draw=draw
+            setup, self.controller, self.reports.append, rule=rule, air=air, draw=draw
         )
         self.daemon = daemon
         self._running = asyncio.create_task(daemon.run())

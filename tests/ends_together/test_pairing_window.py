@@ -386,7 +386,7 @@ def full_of_phones(house: House) -> None:
     for number in range(BLUETOOTH_CAPACITY):
         identity = f"F0:00:00:00:03:{number:02X}"
         bond = BluetoothBond(identity, bytes(16), None, True, bytes(16), name="\N{BELL}" * 40)
-        house.ends.daemon._peripheral._bonds.put(bond)
+        house.ends.daemon._bonds.put(bond)
 
 
 async def test_where_no_bond_has_room_no_window_is_opened(tmp_path: Path) -> None:

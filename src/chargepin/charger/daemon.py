@@ -13,6 +13,7 @@ from chargepin.charger.air import Air, Appearance
 from chargepin.charger.button import Front
 from chargepin.charger.hardware import SimulatedHardware
 from chargepin.charger.inbox import Ending
+from chargepin.charger.lasting import LastingAir
 from chargepin.charger.pairing import BluetoothBond
 from chargepin.charger.peripheral import Peripheral
 from chargepin.charger.ports import NotPossible, Store, StoreFailed, Unit
@@ -35,7 +36,7 @@ from chargepin.core.gatt import Layout, layout_named
 from chargepin.core.pairing_window import Draw
 from chargepin.core.passcode import Passcode, entered
 from chargepin.machine.clock import running_s, unix_s
-from chargepin.machine.controller import Controller, ControllerError, open_controller
+from chargepin.machine.controller import Controller, open_controller
 
 SALT_BYTES = 16
 PROFILE = 1
@@ -150,17 +151,22 @@ class Daemon:
         key = store.identity
         identity = key.public_key().public_bytes_raw()
         self._setup = setup
-        self._controller = controller
         self._store = store
         self._report = report
         self._rule = rule
         self._update_pace_s = update_pace_s
         self._draw = draw
         self._unit = Unit(key, identity, setup.serial, secrets.token_bytes)
-        self._peripheral = Peripheral(
-            controller.transport, address_of(store), StoredBonds(store), unix_s=unix_s
+        address, self._bonds = address_of(store), StoredBonds(store)
+        self._lasting = LastingAir(
+            controller,
+            lambda: open_controller(controller.name),
+            lambda its, numbers: Peripheral(
+                its.transport, address, self._bonds, unix_s=unix_s, numbers=numbers
+            ),
+            report,
         )
-        self._air = air(self._peripheral)
+        self._air = air(self._lasting)
         self._front = Front(
             setup.directory / "button",
             {
@@ -220,36 +226,32 @@ class Daemon:
         return daemon
 
     async def run(self) -> None:
-        """Serve until stopped; an update or `rebot` restarts the service.
+        """Serve until stopped; an update or `rebot` restarts the service."""
+        keeping = asyncio.ensure_future(self._lasting.keep())
+        try:
+            while await self._serve(keeping) is not Ending.STOPPED:
+                await self._switch_on()
+        finally:
+            await _cancelled(keeping)
 
-        Raises ControllerError when the controller is lost.
-        """
-        while True:
-            serving = asyncio.ensure_future(self.service.run())
-            ends: list[asyncio.Future[Any]] = [serving, self._peripheral.lost]
-            try:
-                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            finally:  # cancelled, too: nothing may use the store once it is closed
-                if not serving.done():
-                    serving.cancel()
-                    await asyncio.gather(serving, return_exceptions=True)
-            if serving.cancelled():
-                raise ControllerError(
-                    f"{self._controller.name}: the Bluetooth controller is gone. The charger's"
-                    " state is safe; start it again when the controller is back"
-                )
-            ending = serving.result()
-            await self._air.stop()
-            if ending is Ending.STOPPED:
-                return
-            await self._switch_on()
+    async def _serve(self, keeping: asyncio.Future[None]) -> Ending:
+        serving = asyncio.ensure_future(self.service.run())
+        ends: list[asyncio.Future[Any]] = [serving, keeping]
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:  # cancelled, too: nothing may use the store once it is closed
+            await _cancelled(serving)
+        if keeping.done():
+            keeping.result()  # it never ends but by a fault
+        await self._air.stop()
+        return serving.result()
 
     async def close(self) -> None:
         """Leave the air and close everything."""
         await self._front.close()
         await self._air.stop()
         self._keep_power_side()
-        await self._controller.close()
+        await self._lasting.close()
         self._store.close()
 
     @property
@@ -331,6 +333,13 @@ class Daemon:
             self._hardware.plug_out(self.service.now_s())
         except NotPossible as error:
             raise ValueError(str(error)) from error
+
+
+async def _cancelled(task: asyncio.Future[Any]) -> None:
+    """Cancel it unless it is done, and wait until it is."""
+    if not task.done():
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def address_of(store: Store) -> str:

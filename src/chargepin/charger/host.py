@@ -83,7 +83,9 @@ class ChargerHost(Host):
                 ):
                     await self.send_sync_command(command)
         except TimeoutError as error:
-            raise ControllerError("the Bluetooth controller does not answer") from error
+            raise ControllerError(
+                "the Bluetooth controller does not answer; on a serial line, is its speed right?"
+            ) from error
         except BaseBumbleError as error:
             raise ControllerError(f"the Bluetooth controller refused: {error}") from error
 

@@ -8,7 +8,7 @@ import asyncio
 import itertools
 import logging
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -58,7 +58,7 @@ class Peripheral:
     """A charger on the air. lost is done once the controller does not answer any more.
 
     address: the charger's own, static random. bonds stay as they are over stop and start. unix_s:
-    the wall clock, 0 where it is not known.
+    the wall clock, 0 where it is not known. numbers: for the links, so that none comes twice.
     """
 
     def __init__(
@@ -69,6 +69,7 @@ class Peripheral:
         *,
         interval_ms: float = 25.0,
         unix_s: Callable[[], int] = lambda: 0,
+        numbers: Iterator[int] | None = None,
     ) -> None:
         self.lost: Final[asyncio.Future[None]] = asyncio.get_running_loop().create_future()
         self._transport = transport
@@ -78,7 +79,7 @@ class Peripheral:
         self._bonds = bonds
         self._interval_ms = interval_ms
         self._unix_s = unix_s
-        self._numbers = itertools.count(1)  # over every start, so that none comes twice
+        self._numbers = numbers or itertools.count(1)
         self._on_air: _OnAir | None = None
         transport.source.terminated.add_done_callback(self._terminated)
 
@@ -190,7 +191,7 @@ class _OnAir:
     def __init__(
         self,
         transport: Transport,
-        numbers: "itertools.count[int]",
+        numbers: Iterator[int],
         attributes: Attributes,
         pairings: Pairings,
         tell: Callable[[AirEvent], None],

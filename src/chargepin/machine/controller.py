@@ -14,10 +14,17 @@ from typing import Protocol, cast
 
 from bumble.core import InvalidPacketError
 from bumble.transport import open_transport
-from bumble.transport.common import PacketParser, Transport, TransportSpecError
+from bumble.transport.common import (
+    PacketParser,
+    Transport,
+    TransportSink,
+    TransportSource,
+    TransportSpecError,
+)
 
 _VIRTUAL = "tcp:"
 _KERNEL = "hci-socket"
+_USB = "usb"
 _PATIENCE_S = 1.0
 _PACKET_MAX_BYTES = 4096
 _PACKETS = (
@@ -27,6 +34,36 @@ _PACKETS = (
     ("bumble.l2cap", "L2CAP_Control_Frame"),
 )
 _TEXT, _COLOR = "__str__", "color"
+_NOT_THERE = "there is no such adapter"
+_NO_PERMISSION = "no permission to open it"
+_SAID = {
+    errno.EPERM: _NO_PERMISSION,
+    errno.EACCES: _NO_PERMISSION,
+    errno.EBUSY: "another program is using it",
+    errno.ENODEV: _NOT_THERE,
+    errno.ENOENT: _NOT_THERE,
+    errno.ENXIO: _NOT_THERE,
+}
+_OF_KERNEL = _SAID | {
+    errno.EPERM: "no permission; it takes the capability CAP_NET_ADMIN",
+    errno.EACCES: "no permission; it takes the capability CAP_NET_ADMIN",
+    errno.EBUSY: (
+        "it is in use; take it from the system first (systemctl stop bluetooth, then"
+        " hciconfig hci0 down)"
+    ),
+    errno.EAFNOSUPPORT: (
+        "this system's kernel has no Bluetooth (modprobe bluetooth), or this program is kept from"
+        " it (a container; RestrictAddressFamilies= of a systemd unit)"
+    ),
+}
+_OF_USB = {
+    "LIBUSB_ERROR_ACCESS": "no permission to open it; a udev rule can give it to this user",
+    "LIBUSB_ERROR_BUSY": "another program, or the kernel's driver (rmmod btusb), is using it",
+    "LIBUSB_ERROR_NO_DEVICE": _NOT_THERE,
+    "LIBUSB_ERROR_NOT_FOUND": _NOT_THERE,
+    "LIBUSB_ERROR_OTHER": "this system has no USB that can be used",
+    "device": _NOT_THERE,
+}
 
 
 class ControllerError(OSError):
@@ -76,9 +113,32 @@ async def open_controller(name: str) -> Controller:
         raise ControllerError(f"{name}: {_explain(name, scheme, error)}") from error
     if scheme == _KERNEL:
         watch_kernel_socket(cast("KernelSource", transport.source))
+    transport.sink = FragileSink(transport.sink, transport.source)
     lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     transport.source.terminated.add_done_callback(functools.partial(_terminated, lost))
     return Controller(name, transport, lost)
+
+
+class FragileSink:
+    """Sends to a controller; one that fails at it is gone, which is no error of who sends."""
+
+    def __init__(self, sink: TransportSink, source: TransportSource) -> None:
+        self._sink = sink
+        self._source = source
+
+    def on_packet(self, packet: bytes) -> None:
+        """Send one HCI packet."""
+        try:
+            self._sink.on_packet(packet)
+        except OSError:
+            if not self._source.terminated.done():
+                self._source.terminated.set_result(None)
+
+    def close(self) -> None:
+        """Give back what sending needs, where it is a thing to be given back."""
+        close = getattr(self._sink, "close", None)
+        if close is not None:
+            close()
 
 
 class KernelSource(Protocol):
@@ -104,6 +164,7 @@ def watch_kernel_socket(source: KernelSource) -> None:
             packet = b""
         if not packet:
             loop.remove_reader(descriptor)
+            loop.remove_writer(descriptor)  # or it would be told for ever that it could write
             source.on_transport_lost()
             return
         with contextlib.suppress(InvalidPacketError):  # of a kind that is not for hosts
@@ -137,17 +198,11 @@ def _explain(name: str, scheme: str, error: Exception) -> str:
     if name.startswith(_VIRTUAL) and isinstance(error, OSError):
         return f"no radio answers there ({error.strerror or error}); is 'chargepin serve radio' up?"
     number = error.errno if isinstance(error, OSError) else None
-    if number in (errno.EPERM, errno.EACCES):
-        if scheme == _KERNEL:
-            return "no permission; it takes the capability CAP_NET_ADMIN"
-        return "no permission to open it"
-    if number == errno.EBUSY:
-        if scheme == _KERNEL:
-            return "it is in use; take it from the system first (hciconfig hci0 down)"
-        return "another program is using it"
-    if number in (errno.ENODEV, errno.ENOENT, errno.ENXIO):
-        return "there is no such adapter"
-    return f"it cannot be opened ({str(error) or type(error).__name__})"
+    if number is not None and (said := (_OF_KERNEL if scheme == _KERNEL else _SAID).get(number)):
+        return said
+    if scheme == _USB:
+        said = _OF_USB.get(str(error).partition(" ")[0])
+    return said or f"it cannot be opened ({str(error) or type(error).__name__})"
 
 
 @functools.cache
