@@ -206,8 +206,10 @@ def _explain(name: str, scheme: str, error: Exception) -> str:
 
 
 @functools.cache
-def quiet() -> None:
+def quiet(after: str = "bumble.device") -> None:
     """Spare this process the text that Bumble makes of every packet; programs call it at start.
+
+    after: the module of Bumble to import first, so that all that speaks of packets is there.
 
     Bumble formats each packet for its debug log, in colours, even when nothing is logged: a
     third to a half of the time of a short exchange. There is no switch for it, so the text of
@@ -219,11 +221,11 @@ def quiet() -> None:
     log.addHandler(logging.NullHandler())
     if log.isEnabledFor(logging.DEBUG):
         return
-    importlib.import_module("bumble.device")  # and with it all that speaks of packets
-    for name, base in _PACKETS:
-        for kind in _with_subclasses(getattr(sys.modules[name], base)):
-            if _TEXT in vars(kind):
-                setattr(kind, _TEXT, _type_name)
+    importlib.import_module(after)
+    bases = [getattr(sys.modules[name], base) for name, base in _PACKETS if name in sys.modules]
+    for kind in (kind for base in bases for kind in _with_subclasses(base)):
+        if _TEXT in vars(kind):
+            setattr(kind, _TEXT, _type_name)
     for name, module in list(sys.modules.items()):
         if name.startswith("bumble.") and hasattr(module, _COLOR):
             setattr(module, _COLOR, _plain)
