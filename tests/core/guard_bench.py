@@ -160,8 +160,8 @@ class Bench:
     def command(self, link: int, command: commands.Command) -> tuple[state.Effect, ...]:
         return self.take(state.Commanded(link, command))
 
-    def press(self) -> None:
-        self.take(state.ButtonPressed())
+    def press(self) -> tuple[state.Effect, ...]:
+        return self.take(state.ButtonPressed())
 
     def hold(self) -> tuple[state.Effect, ...]:
         return self.take(state.ButtonHeld())

@@ -14,6 +14,7 @@ from chargepin.core.guard_state import (
     ForgetBluetoothBonds,
     Phase,
     Refuse,
+    RoleRaised,
 )
 from chargepin.core.identity import Credential, RefusalCode
 from chargepin.core.lockout import Lockout
@@ -243,10 +244,22 @@ def test_whose_session_sees_the_button_pressed_is_an_owner() -> None:
     bench = Bench(FACTORY)
     link = bench.by_passcode()
     bench.command(link, commands.AddBond(bond(9)))
-    bench.press()
+    assert bench.press() == (RoleRaised(link, Role.OWNER),)
     assert bench.role(link) is Role.OWNER
     assert bench.logged()[-2:] == ["button_pressed", "owner_by_button"]
     assert bench.command(link, rotation(bench.durable, 2))[0] == Answer(link)
+
+
+def test_a_raised_session_replaces_its_bond_and_goes_by_the_new_one() -> None:
+    bench = Bench(FACTORY)
+    link = bench.by_passcode()
+    bench.command(link, commands.AddBond(bond(9)))
+    bench.press()
+    bench.command(link, commands.AddBond(bond(10, Role.OWNER)))
+    assert bench.command(link, commands.ForgetBond(bond(9).bond_id)) == (Answer(link),)
+    assert [kept.role for kept in bench.durable.bonds] == [Role.OWNER]
+    effects = bench.command(link, commands.ForgetBond(bond(10).bond_id))
+    assert effects == (Answer(link), Drop(link, "its bond was forgotten"))
 
 
 def test_a_press_raises_no_bonds_role_and_nobody_among_two() -> None:
@@ -258,8 +271,8 @@ def test_a_press_raises_no_bonds_role_and_nobody_among_two() -> None:
     bench.press()
     assert {bench.role(link) for link in both} == {Role.USER}
     bench.close(both[0])
-    bench.press()
-    bench.press()
+    assert bench.press() == (RoleRaised(both[1], Role.OWNER),)
+    assert bench.press() == ()
     assert bench.role(both[1]) is Role.OWNER
     assert bench.logged().count("owner_by_button") == 1
 

@@ -290,6 +290,8 @@ class Service:
                 generation = self._guard.durable.generation
                 members = {"role": role.word, "generation": generation, "bond": bond_id}
                 session.event("granted", members)
+            case state.RoleRaised(link, role):
+                self._say(link, "role_raised", {"role": role.word})
             case state.Answer(link, denial):
                 self._answer(link, denial)
             case state.Drop(link, why):

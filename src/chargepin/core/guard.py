@@ -36,6 +36,7 @@ from chargepin.core.guard_state import (
     ProofChecked,
     Refuse,
     Respond,
+    RoleRaised,
     SendParams,
     ShareReceived,
     SoftwareChanged,
@@ -285,6 +286,7 @@ def _pressed(guard: Guard, now_s: float) -> Step:
     durable = replace(guard.durable, lockout=guard.durable.lockout.pressed(now_s))
     guard = replace(guard, durable=durable, pressed_s=now_s)
     entries = [Entry("button_pressed")]
+    effects: tuple[Effect, ...] = ()
     # Who proved the passcode itself and stands at the charger is an owner; a bond's role is fixed
     # at issue. With two such sessions nobody can tell whose owner pressed.
     proved = [
@@ -296,7 +298,8 @@ def _pressed(guard: Guard, now_s: float) -> Step:
         number, link = proved[0]
         guard = with_link(guard, number, replace(link, role=Role.OWNER))
         entries.append(Entry("owner_by_button"))
-    return Step(guard, (), tuple(entries))
+        effects = (RoleRaised(number, Role.OWNER),)
+    return Step(guard, effects, tuple(entries))
 
 
 def _held(guard: Guard, now_s: float) -> Step:

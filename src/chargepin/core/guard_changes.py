@@ -20,6 +20,7 @@ from chargepin.core.guard_state import (
     closed,
     with_link,
 )
+from chargepin.core.identity import Credential
 
 
 def commanded(guard: Guard, link: Link, event: Commanded, now_s: float) -> Step:
@@ -116,7 +117,9 @@ def _add_bond(guard: Guard, number: int, link: Link, command: commands.AddBond) 
     durable = replace(durable, bonds=table, owner_token_hash=None if owner else token)
     detail: dict[str, str | int] = {"bond": bond.bond_id, "role": role.word, "name": bond.name}
     after = _done(guard, number, durable, "bond_added", detail)
-    raised = replace(link, role=max(link.role, role), bond=link.bond or bond)
+    # Who proved a bond is in by that one; who proved the passcode goes by the newest it drew.
+    own = link.bond if link.credential is Credential.BOND else bond
+    raised = replace(link, role=max(link.role, role), bond=own)
     return replace(after, guard=with_link(after.guard, number, raised))
 
 

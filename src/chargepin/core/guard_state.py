@@ -173,6 +173,14 @@ class Grant:
 
 
 @dataclass(frozen=True, slots=True)
+class RoleRaised:
+    """Tell a session that it may do more than it was granted."""
+
+    link: int
+    role: Role
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """Reply to the request that carried the command: what was done, or why not."""
 
@@ -201,7 +209,15 @@ class ForgetBluetoothBonds:
 
 
 Effect: TypeAlias = (
-    SendParams | Refuse | Respond | Grant | Answer | Drop | DropAll | ForgetBluetoothBonds
+    SendParams
+    | Refuse
+    | Respond
+    | Grant
+    | RoleRaised
+    | Answer
+    | Drop
+    | DropAll
+    | ForgetBluetoothBonds
 )
 
 
