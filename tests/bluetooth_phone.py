@@ -15,7 +15,7 @@ from bumble.host import Host
 from bumble.transport import open_transport
 
 from chargepin.core import bapi
-from chargepin.core.gatt import Layout, Mode
+from chargepin.core.gatt import Layout, Mode, StockService
 from charger.rig import explored, found
 
 PATIENCE_S = 60.0
@@ -26,8 +26,9 @@ PIECE_BYTES = 20
 class Typist(pairing.PairingDelegate):
     """Types what a test says when the dialog asks; asked counts dialogs."""
 
-    def __init__(self) -> None:
-        super().__init__(pairing.PairingDelegate.KEYBOARD_INPUT_ONLY)
+    def __init__(self, *, keyboard: bool = True) -> None:
+        able, unable = self.KEYBOARD_INPUT_ONLY, self.NO_OUTPUT_NO_INPUT
+        super().__init__(able if keyboard else unable)
         self.code: Callable[[], int] | None = None
         self.asked = 0
 
@@ -50,6 +51,7 @@ class BluetoothLink:
     connection: Connection
     peer: Peer
     replies: "asyncio.Queue[bytes]"
+    stock: StockService = STOCK
     number: int = 0
 
     @property
@@ -80,9 +82,9 @@ class BluetoothLink:
 
     async def att_error(self) -> int | None:
         """What a look at the stock service is answered with."""
-        assert STOCK.mode is not None
+        assert self.stock.mode is not None
         try:
-            await self._characteristic(STOCK.mode.uuid).read_value()
+            await self.characteristic(self.stock.mode.uuid).read_value()
         except ATT_Error as error:
             return int(error.error_code)
         return None
@@ -90,23 +92,23 @@ class BluetoothLink:
     async def ask(self, method: str, par: object = None) -> bapi.Reply:
         """Call a method as clients of real chargers do."""
         if self.number == 0:
-            assert STOCK.mode is not None
             reassembled = bapi.ReplyAssembler()
 
             def heard(value: bytes) -> None:
                 for reply in reassembled.feed(value):
                     self.replies.put_nowait(reply)
 
-            await self._characteristic(STOCK.notify.uuid).subscribe(heard)
-            mode = self._characteristic(STOCK.mode.uuid)
-            await mode.write_value(bytes([Mode.STREAM]), with_response=True)
+            await self.characteristic(self.stock.notify.uuid).subscribe(heard)
+            if self.stock.mode is not None:
+                mode = self.characteristic(self.stock.mode.uuid)
+                await mode.write_value(bytes([Mode.STREAM]), with_response=True)
         self.number += 1
         await self.write(bapi.encode_request(method, par, self.number))
         async with asyncio.timeout(PATIENCE_S):
             return bapi.decode_reply(await self.replies.get())
 
     async def write(self, frame: bytes) -> None:
-        requests = self._characteristic(STOCK.write.uuid)
+        requests = self.characteristic(self.stock.write.uuid)
         for at in range(0, len(frame), PIECE_BYTES):
             await requests.write_value(frame[at : at + PIECE_BYTES], with_response=True)
 
@@ -123,15 +125,18 @@ class BluetoothLink:
     async def close(self) -> None:
         await self.connection.disconnect()
 
-    def _characteristic(self, uuid: str) -> CharacteristicProxy[bytes]:
+    def characteristic(self, uuid: str) -> CharacteristicProxy[bytes]:
         return found(self.peer, uuid)
 
 
 class BluetoothPhone:
     """A phone that is switched on. It keeps its bonds."""
 
-    def __init__(self, device: Device, charger: str) -> None:
-        self.typist = Typist()
+    def __init__(
+        self, device: Device, charger: str, stock: StockService, *, keyboard: bool
+    ) -> None:
+        self.typist = Typist(keyboard=keyboard)
+        self._stock = stock
         self._device = device
         self._charger = hci.Address(charger)
         device.pairing_config_factory = lambda _: pairing.PairingConfig(
@@ -146,7 +151,8 @@ class BluetoothPhone:
         """Connect, and look at everything that may be seen."""
         async with asyncio.timeout(PATIENCE_S):
             connection = await self._device.connect(self._charger)
-            return BluetoothLink(connection, await explored(connection), asyncio.Queue())
+            peer = await explored(connection)
+            return BluetoothLink(connection, peer, asyncio.Queue(), self._stock)
 
     async def pair(self, code: str) -> BluetoothLink:
         """Connect and pair; the code must be right."""
@@ -163,7 +169,9 @@ class BluetoothPhone:
 
 
 @asynccontextmanager
-async def bluetooth_phone(radio: str, charger: str) -> AsyncIterator[BluetoothPhone]:
+async def bluetooth_phone(
+    radio: str, charger: str, stock: StockService = STOCK, *, keyboard: bool = True
+) -> AsyncIterator[BluetoothPhone]:
     """A phone on the radio at tcp:HOST:PORT; charger: the address it will connect to."""
     async with await open_transport(radio.replace("tcp:", "tcp-client:", 1)) as transport:
         config = DeviceConfiguration(
@@ -171,4 +179,4 @@ async def bluetooth_phone(radio: str, charger: str) -> AsyncIterator[BluetoothPh
         )
         device = Device(config=config, host=Host(transport.source, transport.sink))
         await device.power_on()
-        yield BluetoothPhone(device, charger)
+        yield BluetoothPhone(device, charger, stock, keyboard=keyboard)

@@ -137,10 +137,12 @@ class Table:
         read: Read | None = None,
         write: Write | None = None,
         may: May = anyone,
+        may_subscribe: May | None = None,
     ) -> int:
         """Add a characteristic, with its CCCD if it notifies or indicates; gives its handle.
 
-        What its properties do not name is not permitted. may holds for the CCCD too.
+        What its properties do not name is not permitted. may holds for the CCCD too, unless
+        may_subscribe is given.
         """
         kind, properties = _on_air(characteristic.uuid), characteristic.properties
         handle = len(self._attributes) + 2
@@ -156,7 +158,7 @@ class Table:
             ),
         ]
         if properties & (Property.NOTIFY | Property.INDICATE):
-            self._attributes.append(_cccd(handle, properties, may))
+            self._attributes.append(_cccd(handle, properties, may_subscribe or may))
         return handle
 
     def answer(self, client: Client, pdu: bytes) -> bytes | None:

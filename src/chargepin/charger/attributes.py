@@ -6,9 +6,11 @@ last, so that an update that brings it leaves every other handle where it was.
 """
 
 from collections.abc import Callable, Iterator
+from enum import Enum
+from functools import partial
 from typing import Final
 
-from chargepin.charger.air import Appearance, Door, Rules, Written
+from chargepin.charger.air import Appearance, AttError, Door, Rules, Written
 from chargepin.charger.att import Client, Code, Denied, Read, Table, indication
 from chargepin.core import gatt
 from chargepin.core.gatt import Characteristic, Layout, Mode, Property
@@ -26,6 +28,14 @@ _ZENTRI_MTU: Final = 23
 _STOCK_PIECE_BYTES: Final = 20  # what real modules notify at once, whatever the MTU
 _EVENT_HEADER_BYTES: Final = 3
 _EVERYTHING_CHANGED: Final = b"\x01\x00\xff\xff"  # the range of all handles
+
+
+class Touch(Enum):
+    """What a client does to the stock service."""
+
+    VALUE = "reads and writes of values"
+    SUBSCRIPTION = "CCCDs, and what they bring"
+    MODE = "the mode"
 
 
 class Attributes:
@@ -58,12 +68,17 @@ class Attributes:
         size = client.mtu - _EVENT_HEADER_BYTES
         if door is Door.STOCK:
             size = min(size, _STOCK_PIECE_BYTES)
-            if self._rules.stock(client.link, client.secured) is not None:
+            if self.refusal(client, Touch.SUBSCRIPTION) is not None:
                 return
         for at in range(0, len(message), size):
             event = handle and self._table.event(client, handle, message[at : at + size])
             if event:
                 yield event
+
+    def refusal(self, client: Client, touch: Touch) -> AttError | None:
+        """Say why a client may not touch the stock service now, if so: all touches are alike."""
+        _ = touch
+        return self._rules.stock(client.link, client.secured)
 
     def services_changed(self) -> bytes:
         """Give the indication for a bonded client that knows another list of services."""
@@ -88,8 +103,8 @@ class Attributes:
             self._table.add(Characteristic(uuid, Property.READ), read=_fixed(text.encode()))
 
     def _add_stock(self, stock: gatt.StockService) -> int:
-        def may(client: Client) -> None:
-            error = self._rules.stock(client.link, client.secured)
+        def may(touch: Touch, client: Client) -> None:
+            error = self.refusal(client, touch)
             if error is not None:
                 raise Denied(error.value)
 
@@ -98,13 +113,18 @@ class Attributes:
                 self._written(Written(client.link, Door.STOCK, value))
 
         self._table.add_service(stock.uuid)
+        subscribe = partial(may, Touch.SUBSCRIPTION)
         handles: dict[Characteristic, int] = {}
         for each in stock.characteristics:
-            if each == stock.mode:
-                self._table.add(each, read=_mode, write=_set_mode, may=may)
-            else:
-                write = frames if each == stock.write else _ignored
-                handles[each] = self._table.add(each, read=_fixed(b""), write=write, may=may)
+            is_mode = each == stock.mode
+            taken = frames if each == stock.write else _ignored
+            handles[each] = self._table.add(
+                each,
+                read=_mode if is_mode else _fixed(b""),
+                write=_set_mode if is_mode else taken,
+                may=partial(may, Touch.MODE if is_mode else Touch.VALUE),
+                may_subscribe=subscribe,
+            )
         return handles[stock.notify]
 
     def _add_passcode(self) -> int:

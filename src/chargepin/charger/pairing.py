@@ -205,6 +205,11 @@ class Pairings:
         self._bonds.delete(bond.identity)
         return [peer.link for peer in its]
 
+    def wanted(self, peer: Peer, request: bytes) -> Pairing:
+        """Decide what becomes of a request: the rules do, whatever stands in it."""
+        _ = request
+        return self._rules.pairing(peer.link)
+
     def _take(self, peer: Peer, pdu: bytes) -> None:
         code, body = pdu[:1], pdu[1:]
         if not code:
@@ -226,7 +231,7 @@ class Pairings:
     def _begin(self, peer: Peer, code: Code, body: bytes) -> None:
         if code not in {Code.REQUEST, Code.SECURITY_REQUEST}:
             raise Failed(Reason.UNSPECIFIED_REASON)
-        wanted = self._rules.pairing(peer.link)
+        wanted = self.wanted(peer, body)
         if wanted is Pairing.REFUSED:
             raise Failed(Reason.PAIRING_NOT_SUPPORTED)
         if code is Code.SECURITY_REQUEST:  # ours to send, not ours to get

@@ -59,6 +59,7 @@ class Peripheral:
 
     address: the charger's own, static random. bonds stay as they are over stop and start. unix_s:
     the wall clock, 0 where it is not known. numbers: for the links, so that none comes twice.
+    attributes, pairings: what answers to the two protocols of a link.
     """
 
     def __init__(
@@ -70,6 +71,8 @@ class Peripheral:
         interval_ms: float = 25.0,
         unix_s: Callable[[], int] = lambda: 0,
         numbers: Iterator[int] | None = None,
+        attributes: type[Attributes] = Attributes,
+        pairings: type[Pairings] = Pairings,
     ) -> None:
         self.lost: Final[asyncio.Future[None]] = asyncio.get_running_loop().create_future()
         self._transport = transport
@@ -77,6 +80,8 @@ class Peripheral:
         if not self._address.is_static:
             raise ValueError(f"{address} is not a static random address")
         self._bonds = bonds
+        self._attributes = attributes
+        self._pairings = pairings
         self._interval_ms = interval_ms
         self._unix_s = unix_s
         self._numbers = numbers or itertools.count(1)
@@ -97,8 +102,8 @@ class Peripheral:
         advert, scan_response = advertising(
             appearance.layout, appearance.name, passcode=appearance.passcode
         )
-        attributes = Attributes(appearance, rules, tell)
-        pairings = Pairings(
+        attributes = self._attributes(appearance, rules, tell)
+        pairings = self._pairings(
             self._address, self._bonds, rules, attributes.digest, tell, self._unix_s
         )
         on_air = _OnAir(self._transport, self._numbers, attributes, pairings, tell, self._lose)

@@ -29,6 +29,7 @@ _KEYBOARD_ONLY: Final = 0x02
 _NO_INPUT_NO_OUTPUT: Final = 0x03
 _KEYBOARD_DISPLAY: Final = 0x04
 _IO_CAPABILITY_MAX: Final = 0x04
+KEYBOARDS: Final = frozenset({_KEYBOARD_ONLY, _KEYBOARD_DISPLAY})
 _ID_KEY: Final = 0x02  # key distribution (3.6.1)
 _KEY_BYTES: Final = 16
 _KEY_BYTES_MIN: Final = 7
@@ -214,7 +215,7 @@ class Attempt:
         """
         nameable = self.peer.address.is_public or self.peer.address.is_static
         if (
-            io_capability not in {_KEYBOARD_ONLY, _KEYBOARD_DISPLAY}
+            io_capability not in KEYBOARDS
             or not self.bonding
             or not (nameable or self._identity_comes)
         ):

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,9 +19,9 @@ def add_to(app: typer.Typer) -> None:
     group(app, "serve", "Run one part.", radio, charger, account)
 
 
-def ready(listen: str) -> None:
+def ready(listen: str, **more: str) -> None:
     """Print the first line: that the program takes connections, and where."""
-    line = json.dumps({"ready": True, "listen": listen})
+    line = json.dumps({"ready": True, "listen": listen, **more})
     print(line, file=terminal().stdout, flush=True)
 
 
@@ -72,8 +73,12 @@ def radio(
 def charger(
     serial: Annotated[str, typer.Option(help="Its digits, such as 123456.")],
     data: Annotated[Path, typer.Option(help="The directory of its private files.")],
-    model: Annotated[str, typer.Option(help="A charger family.")] = "pulsar-plus",
-    software: Annotated[str, typer.Option(help="What left the factory.")] = "6.7.17",
+    model: Annotated[
+        str | None, typer.Option(help="A charger family.", show_default="pulsar-plus")
+    ] = None,
+    software: Annotated[
+        str | None, typer.Option(help="What left the factory.", show_default="6.7.17")
+    ] = None,
     radio_module: Annotated[
         str | None,
         typer.Option(help="bgx, ublox or zentri; otherwise the one of the family."),
@@ -81,22 +86,46 @@ def charger(
     factory_passcode_file: Annotated[
         Path | None, typer.Option(help="A passcode that is on from the first start.")
     ] = None,
+    imitate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VERSION",
+            help="Be a real charger with this software, insecure as it is: for tests of clients.",
+        ),
+    ] = None,
 ) -> None:
     """Run a charger: on a virtual radio or a Bumble transport, named with --radio."""
     chosen = terminal().radio or os.environ.get("CHARGEPIN_RADIO")
     if not chosen:
         raise typer.BadParameter("name a radio, such as --radio tcp:127.0.0.1:9370")
 
+    if imitate is not None:
+        if software is not None:
+            raise typer.BadParameter("--imitate names the software: leave --software out")
+        _started(
+            partial(
+                _imitating,
+                chosen,
+                imitate,
+                serial,
+                data,
+                model,
+                radio_module,
+                factory_passcode_file,
+            )
+        )
+        return
+
     async def serving() -> None:
         from chargepin.charger.daemon import Daemon, setup_of
         from chargepin.core.catalogue import Evidence
         from chargepin.machine.controller import quiet
 
-        quiet()
+        quiet(after="bumble.host")
         setup = setup_of(
             serial=serial,
-            model=model,
-            software=software,
+            model=model or "pulsar-plus",
+            software=software or "6.7.17",
             directory=data,
             factory_passcode_file=factory_passcode_file,
             radio_module=radio_module,
@@ -111,6 +140,35 @@ def charger(
             await daemon.close()
 
     _started(serving)
+
+
+async def _imitating(
+    radio: str,
+    version: str,
+    serial: str,
+    data: Path,
+    model: str | None,
+    radio_module: str | None,
+    factory_passcode_file: Path | None,
+) -> None:
+    from chargepin.charger.imitation import Imitator, imitated_setup
+    from chargepin.machine.controller import quiet
+
+    quiet()
+    setup = imitated_setup(
+        version=version,
+        serial=serial,
+        directory=data,
+        model=model,
+        radio_module=radio_module,
+        factory_passcode_file=factory_passcode_file,
+    )
+    imitator = await Imitator.start(setup, radio, terminal().warn)
+    try:
+        ready(imitator.listen, imitates=setup.imitation.name)
+        await until_told(imitator.run())
+    finally:
+        await imitator.close()
 
 
 def account(

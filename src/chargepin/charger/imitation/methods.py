@@ -1,0 +1,95 @@
+"""What an imitated charger answers to requests, where that is not what ours answer."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from chargepin.charger.imitation.versions import Imitation, ReadPin
+from chargepin.charger.stock import Action, StockMethods
+from chargepin.charger.stock.call import Call, ErrorCode, Flat, Handler
+from chargepin.core.bapi import Kind, Request, encode_error, encode_reply, method_of
+from chargepin.core.passcode import Passcode
+
+PIN_VERSION: Final = 3
+_MESSAGES: Final[Mapping[ErrorCode, str]] = {
+    ErrorCode.NO_METHOD: "No dispatch method found",
+    ErrorCode.NOT_SUPPORTED: "Not supported",
+    ErrorCode.NOT_NOW: "Not possible",
+}
+_ERROR_OF: Final[Mapping[ReadPin, ErrorCode]] = {
+    ReadPin.NO_METHOD: ErrorCode.NO_METHOD,
+    ReadPin.NOT_SUPPORTED: ErrorCode.NOT_SUPPORTED,
+}
+_CHARGING: Final = 1
+
+
+class ImitatedMethods:
+    """Answers every link's requests. passcode: None where none is set; it never changes here."""
+
+    def __init__(
+        self, imitation: Imitation, passcode: Passcode | None, stock: StockMethods
+    ) -> None:
+        self._imitation = imitation
+        self._passcode = passcode
+        self._stock = stock
+        self._logged_in: set[int] = set()
+
+    def closed(self, link: int) -> None:
+        """Forget a link, and that it logged in."""
+        self._logged_in.discard(link)
+
+    def answer(
+        self, link: int, request: Request, now_s: float, unix_s: int
+    ) -> tuple[bytes, Action | None]:
+        """Give the reply, and what is to be done after it."""
+        error = self._refusal(request)
+        if error is not None:
+            return encode_error(request.id, error, _MESSAGES[error]), None
+        if request.met == "read_pin":
+            pin = self._passcode.digits if self._passcode else ""
+            return encode_reply(request.id, {"pin": pin, "version": PIN_VERSION}), None
+        if request.met == "set_pin":
+            return self._login(link, request), None
+        if self._ignores(link, request):
+            return encode_reply(request.id, None), None
+        return self._stock.answer(request, now_s, unix_s)
+
+    def _refusal(self, request: Request) -> ErrorCode | None:
+        if request.met in {"read_pin", "set_pin"}:
+            return _ERROR_OF.get(self._imitation.read_pin)
+        for refusal in self._imitation.refusals:
+            if refusal.method == request.met and refusal.only in {None, _number(request.par)}:
+                return refusal.code
+        return None
+
+    def _login(self, link: int, request: Request) -> bytes:
+        par = request.par
+        given = par.get("pin") if isinstance(par, dict) else None
+        if self._passcode is None or given != self._passcode.digits:
+            return encode_error(request.id, ErrorCode.WRONG_PARAMETER, "Wrong PIN")
+        self._logged_in.add(link)
+        return encode_reply(request.id, None)
+
+    def _ignores(self, link: int, request: Request) -> bool:
+        gated = self._imitation.writes_after_set_pin and self._passcode is not None
+        return gated and link not in self._logged_in and method_of(request.met).kind is Kind.WRITE
+
+
+def _number(par: object) -> int | None:
+    return par if isinstance(par, int) else None
+
+
+def handlers(imitation: Imitation) -> Mapping[str, Handler]:
+    """The handlers of stock methods that this software has of its own."""
+
+    def versions(call: Call) -> Flat:
+        shown, project = imitation.shown, call.plate.family.project_code
+        return Flat({"c": "1", "db": "1", "fw": shown, "p": project, "r": "1", "s": shown})
+
+    def toggle(call: Call) -> object:
+        if call.reading.status == _CHARGING:
+            call.hardware.pause(call.now_s)
+        else:
+            call.hardware.start(call.now_s)
+        return None
+
+    return {"fw_v_": versions} | ({"w_cha": toggle} if imitation.w_cha_toggles else {})
