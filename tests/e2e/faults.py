@@ -1,7 +1,7 @@
 """Chargers, apps and people that are wrong in one way each."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -11,7 +11,6 @@ from chargepin.charger.air import (
     AirEvent,
     Appearance,
     AttError,
-    BluetoothBonded,
     Pairing,
     Rules,
     Secured,
@@ -48,11 +47,11 @@ class Switch:
         return step
 
 
-async def hurry(_: OneProcess) -> None:
+async def hurry(_: OneProcess, seconds: float = 15.0) -> None:
     """Let the time pass for which a step waits in vain."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, ManualLoop)
-    loop.call_later(0.5, loop.advance, 15.0)
+    loop.call_later(0.5, loop.advance, seconds)
 
 
 # ---- rules -------------------------------------------------------------------------------------
@@ -188,16 +187,56 @@ def stock_for_all(switch: Switch) -> Callable[[Air], Air]:
     return with_rules(change)
 
 
-def pairs_with_all(switch: Switch) -> Callable[[Air], Air]:
+def stock_asks_for_a_code(switch: Switch) -> Callable[[Air], Air]:
+    """The stock service answers as if there were a code to type, although no window is open."""
+
+    def change(rules: Rules) -> Rules:
+        def stock(link: int, secured: Secured) -> AttError | None:
+            prompting = AttError.INSUFFICIENT_AUTHENTICATION
+            return prompting if switch.on else rules.stock(link, secured)
+
+        return cast("Rules", Wrapped(rules, stock=stock))
+
+    return with_rules(change)
+
+
+def pairs_with_all(switch: Switch, how: Pairing = Pairing.JUST_WORKS) -> Callable[[Air], Air]:
     """Anybody may pair."""
 
     def change(rules: Rules) -> Rules:
         def pairing(link: int) -> Pairing:
-            return Pairing.JUST_WORKS if switch.on else rules.pairing(link)
+            return how if switch.on else rules.pairing(link)
 
         return cast("Rules", Wrapped(rules, pairing=pairing))
 
     return with_rules(change)
+
+
+def mute_to_pairing(switch: Switch) -> Callable[[Air], Air]:
+    """Whoever asks to pair gets no answer."""
+
+    def change(rules: Rules) -> Rules:
+        def pairing(link: int) -> Pairing:
+            if switch.on:
+                raise ValueError("stumbles in the middle of a PDU")
+            return rules.pairing(link)
+
+        return cast("Rules", Wrapped(rules, pairing=pairing))
+
+    return with_rules(change)
+
+
+def another_code(air: Air) -> Air:
+    """The charger compares with another code than the one it shows."""
+
+    def change(rules: Rules) -> Rules:
+        def code(link: int) -> int | None:
+            shown = rules.code(link)
+            return None if shown is None else shown ^ 1
+
+        return cast("Rules", Wrapped(rules, code=code))
+
+    return with_rules(change)(air)
 
 
 def no_passcode_service(air: Air) -> Air:
@@ -209,17 +248,31 @@ def no_passcode_service(air: Air) -> Air:
     return cast("Air", Wrapped(air, start=start))
 
 
-def silent_about_bonds(air: Air) -> Air:
-    """The charger is not told that somebody has paired."""
+def silent_about(kind: type[AirEvent]) -> Callable[[Air], Air]:
+    """The charger is not told of events of a kind."""
 
-    async def start(appearance: Appearance, rules: Rules, tell: Callable[[AirEvent], None]) -> None:
-        def hear(event: AirEvent) -> None:
-            if not isinstance(event, BluetoothBonded):
-                tell(event)
+    def wrapped(air: Air) -> Air:
+        async def start(
+            appearance: Appearance, rules: Rules, tell: Callable[[AirEvent], None]
+        ) -> None:
+            def hear(event: AirEvent) -> None:
+                if not isinstance(event, kind):
+                    tell(event)
 
-        await air.start(appearance, rules, hear)
+            await air.start(appearance, rules, hear)
 
-    return cast("Air", Wrapped(air, start=start))
+        return cast("Air", Wrapped(air, start=start))
+
+    return wrapped
+
+
+def keeps_forgotten_phones(air: Air) -> Air:
+    """The adapter goes on as if nobody had been forgotten."""
+
+    def forget_phone(_bond_id: str) -> Sequence[int]:
+        return []
+
+    return cast("Air", Wrapped(air, forget_phone=forget_phone))
 
 
 def never_hangs_up(air: Air) -> Air:

@@ -19,7 +19,7 @@ from chargepin.cli.main import run
 from chargepin.cli.steps_open import Saw
 from chargepin.cli.terminal import Terminal
 from chargepin.cli.touring import Step, StepResult
-from chargepin.cli.world import FACTORY_SOFTWARE, MODEL, SERIAL, Outcome, Typed, World
+from chargepin.cli.world import FACTORY_SOFTWARE, MODEL, SERIAL, Listener, Outcome, Typed, World
 from chargepin.core import guard
 from chargepin.radio import Room, serve_radio
 
@@ -49,6 +49,19 @@ class Faults:
     typing: Callable[[str, tuple[str, ...], str], tuple[tuple[str, ...], str] | None] | None = None
     after_power_cut: Callable[[Path], None] | None = None
     before: Mapping[str, Callable[["OneProcess"], Awaitable[None]]] = field(default_factory=dict)
+
+
+class Lines(io.StringIO):
+    """Standard error that somebody reads line by line."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        super().__init__()
+        self._tell = tell
+
+    def write(self, text: str) -> int:
+        if text.strip():
+            self._tell(text)
+        return super().write(text)
 
 
 class OneProcess(World):
@@ -83,13 +96,20 @@ class OneProcess(World):
             await self._room.close()
         await asyncio.to_thread(self._people.shutdown)
 
-    async def type(self, who: str, *arguments: str, keys: str = "", secret: str = "") -> Typed:
+    async def type(
+        self,
+        who: str,
+        *arguments: str,
+        keys: str = "",
+        secret: str = "",
+        listener: Listener | None = None,
+    ) -> Typed:
         if self.faults.typing is not None:
             typed = self.faults.typing(who, arguments, keys)
             if typed is None:
                 return Typed(" ".join(arguments), 0, "", "")
             arguments, keys = typed
-        return await super().type(who, *arguments, keys=keys, secret=secret)
+        return await super().type(who, *arguments, keys=keys, secret=secret, listener=listener)
 
     def check(self) -> None:
         if self._serving is not None and self._serving.done():
@@ -125,9 +145,16 @@ class OneProcess(World):
         if self._daemon is not None:
             await self._daemon.close()
 
-    async def _run(self, arguments: Sequence[str], stdin: str) -> Outcome:
-        terminal = Terminal(io.StringIO(stdin), io.StringIO(), io.StringIO())
+    async def _run(
+        self, arguments: Sequence[str], stdin: str, listener: Listener | None
+    ) -> Outcome:
         loop = asyncio.get_running_loop()
+
+        def hand_over(text: str) -> None:
+            if listener is not None:
+                loop.call_soon_threadsafe(listener, text)
+
+        terminal = Terminal(io.StringIO(stdin), io.StringIO(), Lines(hand_over))
         code = await loop.run_in_executor(self._people, run, list(arguments), terminal)
         out, err = terminal.stdout, terminal.stderr
         assert isinstance(out, io.StringIO)

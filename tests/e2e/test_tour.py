@@ -36,6 +36,9 @@ NAMES = [
     "stranger-refused",
     "paused-after-failures",
     "owner-still-in",
+    "phone-dialog-refused-outside",
+    "phone-dialog-code",
+    "phone-dialog-bonded",
 ]
 SHOWN_BY = "passcode-set.txt"  # the one command that shows a passcode, to the one who set it
 PATIENCE_S = 60.0

@@ -5,12 +5,15 @@ Every test breaks one thing in a world and goes through the story up to the step
 
 import contextvars
 import io
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import typer
 
 from chargepin.account.api import Settings
+from chargepin.charger.air import BluetoothBonded, LinkAuthenticated, Pairing
 from chargepin.cli.story import conclude
 from chargepin.cli.terminal import Terminal, use
 from chargepin.cli.touring import STEPS, Report, tour
@@ -24,7 +27,19 @@ from e2e.one_process import Faults, OneProcess, Saboteur, one_process
 async def found_by(directory: Path, broken: Faults, *, until: str) -> dict[str, str]:
     """The steps that do not hold in a world with faults; nothing before `until` may be red."""
     async with one_process(directory, broken) as world:
-        report = await tour(world, Saboteur(world), until)
+        return red_in(await tour(world, Saboteur(world), until), until)
+
+
+async def found_at_dialog(directory: Path, broken: Faults, *, until: str) -> dict[str, str]:
+    """The same of the last steps alone, in a world where a passcode is set and its owner known."""
+    async with one_process(directory, replace(broken, software="6.7.17")) as world:
+        for command in ("passcode set", "status --no-input"):
+            assert (await world.type("owner", *command.split(), NAME)).code == 0
+        steps = [step for step in STEPS if step.name.startswith("phone-dialog-")]
+        return red_in(await tour(world, Saboteur(world), until, steps), until)
+
+
+def red_in(report: Report, until: str) -> dict[str, str]:
     assert report.steps[-1].name == until
     assert exit_code(report) == 1
     return {step.name: step.detail for step in report.steps if not step.ok}
@@ -97,7 +112,7 @@ async def test_nothing_is_believed_without_a_capture(tmp_path: Path) -> None:
 
 
 async def test_pairing_that_the_charger_does_not_know_of(tmp_path: Path) -> None:
-    broken = Faults(air=faults.silent_about_bonds)
+    broken = Faults(air=faults.silent_about(BluetoothBonded))
     red = await found_by(tmp_path, broken, until="pairing-accepted")
     assert red == {"pairing-accepted": "the charger's log has no bond but nothing"}
 
@@ -235,6 +250,75 @@ async def test_pause_that_keeps_the_owner_out(tmp_path: Path) -> None:
     broken = Faults(rule=faults.pauses_bonds)
     red = await found_by(tmp_path, broken, until="owner-still-in")
     assert list(red) == ["owner-still-in"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "finding"),
+    [
+        ("pairs", "the charger let the guest's phone pair"),
+        ("prompts", "the phone asked for a code that nobody can know"),
+        ("tempts", "the guest's phone was told: insufficient_authentication, "),
+        ("mute", "the guest's phone was told: insufficient_authorization, no answer"),
+    ],
+)
+async def test_dialog_outside_a_window(tmp_path: Path, fault: str, finding: str) -> None:
+    step, switch = "phone-dialog-refused-outside", Switch()
+
+    async def now(world: OneProcess) -> None:
+        await switch.turn(world)
+        if fault == "mute":
+            await hurry(world, 11.0)  # then phones give up, and the charger does not yet hang up
+
+    air = {
+        "pairs": faults.pairs_with_all(switch),
+        "prompts": faults.pairs_with_all(switch, Pairing.PASSKEY),
+        "tempts": faults.stock_asks_for_a_code(switch),
+        "mute": faults.mute_to_pairing(switch),
+    }[fault]
+    red = await found_at_dialog(tmp_path, Faults(air=air, before={step: now}), until=step)
+    assert list(red) == [step]
+    assert red[step].startswith(finding)
+
+
+async def test_code_that_is_not_the_one_shown(tmp_path: Path) -> None:
+    red = await found_at_dialog(
+        tmp_path, Faults(air=faults.another_code), until="phone-dialog-code"
+    )
+    assert red == {"phone-dialog-code": "the guest's phone was turned away: confirm_value_failed"}
+
+
+async def test_window_that_is_not_opened(tmp_path: Path) -> None:
+    broken = typing_at("phone-dialog-code", "owner", None)
+    red = await found_at_dialog(tmp_path, broken, until="phone-dialog-bonded")
+    assert red == {
+        "phone-dialog-code": "the owner was shown no code",
+        "phone-dialog-bonded": "cannot be tried: no phone has paired by its own dialog",
+    }
+
+
+async def test_phone_that_paired_for_nothing(tmp_path: Path) -> None:
+    broken = Faults(air=faults.silent_about(LinkAuthenticated), before={"phone-dialog-code": hurry})
+    red = await found_at_dialog(tmp_path, broken, until="phone-dialog-code")
+    assert red == {"phone-dialog-code": "the guest's phone was turned away: no answer to r_dat"}
+
+
+async def test_bond_that_does_not_last(tmp_path: Path) -> None:
+    async def forget(world: OneProcess) -> None:
+        listed = await world.type("owner", "phones", "list", NAME, "--json")
+        (bond,) = (each["id"] for each in json.loads(listed.out) if each["kind"] == "bluetooth")
+        assert (await world.type("owner", "phones", "forget", NAME, bond)).code == 0
+
+    broken = Faults(before={"phone-dialog-bonded": forget})
+    red = await found_at_dialog(tmp_path, broken, until="phone-dialog-bonded")
+    assert red == {
+        "phone-dialog-bonded": "the guest's phone was turned away: pin_or_key_missing_error"
+    }
+
+
+async def test_phone_that_is_forgotten_and_stays(tmp_path: Path) -> None:
+    broken = Faults(air=faults.keeps_forgotten_phones, before={"phone-dialog-bonded": hurry})
+    red = await found_at_dialog(tmp_path, broken, until="phone-dialog-bonded")
+    assert red == {"phone-dialog-bonded": "the phone is forgotten and still connected"}
 
 
 async def test_later_steps_still_run_or_say_why_they_cannot(tmp_path: Path) -> None:

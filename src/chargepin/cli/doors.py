@@ -64,7 +64,7 @@ async def _at_stock(attempt: Callable[[], Awaitable[object]]) -> str | None:
     try:
         await attempt()
     except TurnedAway as reason:
-        return str(reason).lower()
+        return str(reason)
     return None
 
 

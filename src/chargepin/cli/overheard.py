@@ -24,32 +24,57 @@ _FILE_HEADER_BYTES: Final = 16
 _RECORD: Final = struct.Struct(">IIIIQ")
 _EVENT, _SENT, _RECEIVED = 3, 4, 5  # kinds of record
 _ATT_CHANNEL: Final = 0x0004
+_SMP_CHANNEL: Final = 0x0006
 _CONTINUED: Final = 0b01
 _PERIPHERAL: Final = 0x01
 
 # Core Vol 4, Part E, 7.7: events of the controller.
 _DISCONNECTED: Final = 0x05
+_ENCRYPTION: Final = (0x08, 0x59)
 _META: Final = 0x3E
 _CONNECTED: Final = (0x01, 0x0A)
 
 # Core Vol 3, Part F, 3.4: the PDUs that carry values.
+_ERROR_RESPONSE: Final = 0x01
 _READ_BY_TYPE_RESPONSE: Final = 0x09
 _WRITES: Final = (0x12, 0x52)
 _NOTIFICATION: Final = 0x1B
 _DECLARATION: Final = struct.Struct("<HBH16s")
+
+# Core Vol 3, Part H, 3.3 and 3.5.5: pairing.
+_PAIRING_FAILED: Final = 0x05
+_PAIRING_ROUND: Final = 0x03  # Confirm: one for each bit of a typed code
 
 
 @dataclass(slots=True)
 class Talk:
     """One connection of a charger. peer: the other's address as the charger saw it, upper case.
 
-    heard, said: the ATT PDUs from and to the other side, in their order.
+    heard, said: the ATT PDUs from and to the other side, in their order; pairing: those of SMP
+    that the charger sent. encrypted: whether the link ever was.
     """
 
     peer: str
     heard: list[bytes] = field(default_factory=list)
     said: list[bytes] = field(default_factory=list)
+    pairing: list[bytes] = field(default_factory=list)
+    encrypted: bool = False
     ended: bool = False
+
+    @property
+    def pairing_refusals(self) -> list[int]:
+        """Why the charger ended pairings, as numbers of SMP."""
+        return [pdu[1] for pdu in self.pairing if pdu[0] == _PAIRING_FAILED]
+
+    @property
+    def pairing_rounds(self) -> int:
+        """For how many bits of a typed code the charger answered."""
+        return sum(pdu[0] == _PAIRING_ROUND for pdu in self.pairing)
+
+    @property
+    def att_errors(self) -> list[int]:
+        """What the charger answered on ATT instead of what was asked."""
+        return [pdu[4] for pdu in self.said if pdu[0] == _ERROR_RESPONSE]
 
     @property
     def messages(self) -> "Messages":
@@ -141,9 +166,16 @@ def talks(capture: Path) -> list[Talk]:
             whole = (partial.get(key, b"") if continued else b"") + data[4 : 4 + length]
             partial[key] = whole
             size, cid = struct.unpack_from("<HH", whole)
-            if len(whole) == 4 + size and cid == _ATT_CHANNEL and size:
-                (talk.heard if kind == _RECEIVED else talk.said).append(whole[4:])
+            if len(whole) == 4 + size and size:
+                _take_pdu(talk, kind, cid, whole[4:])
     return found
+
+
+def _take_pdu(talk: Talk, kind: int, channel_id: int, pdu: bytes) -> None:
+    if channel_id == _ATT_CHANNEL:
+        (talk.heard if kind == _RECEIVED else talk.said).append(pdu)
+    elif channel_id == _SMP_CHANNEL and kind == _SENT:
+        talk.pairing.append(pdu)
 
 
 def _take_event(
@@ -160,6 +192,11 @@ def _take_event(
         talk_ended = held.pop((adapter, handle & 0x0FFF), None)
         if talk_ended is not None:
             talk_ended.ended = True
+    elif data[0] in _ENCRYPTION:
+        status, handle, enabled = struct.unpack_from("<BHB", data, 2)
+        changed = held.get((adapter, handle & 0x0FFF))
+        if changed is not None and not status and enabled:
+            changed.encrypted = True
 
 
 def _records(content: bytes) -> Iterator[tuple[int, int, bytes]]:

@@ -50,8 +50,8 @@ async def entry_required(tale: Tale) -> Saw:
 async def wrong_passcode_refused(tale: Tale) -> Saw:
     """Judged by the charger's log and table of bonds, and by the owner's vault."""
     mark = await tale.mark()
-    given = {"secret": f"{tale.wrong_passcode}\n"}
-    ended_well(await tale.type("owner", "passcode", "enter", NAME, **given), PASSCODE_NEEDED)
+    wrong = f"{tale.wrong_passcode}\n"
+    ended_well(await tale.type("owner", "passcode", "enter", NAME, secret=wrong), PASSCODE_NEEDED)
     logged, durable = await tale.logged(mark), (await tale.kept()).durable
     expect(_attempts(logged) == 1, f"the charger's log has {events(logged)}")
     expect(durable.lockout.charged == 1, f"the charger has charged {durable.lockout.charged}")
@@ -66,8 +66,8 @@ async def wrong_passcode_refused(tale: Tale) -> Saw:
 async def passcode_entered(tale: Tale) -> Saw:
     """Judged by the charger's log, and the role of the bond in its table."""
     mark = await tale.mark()
-    given = {"secret": f"{tale.passcode}\n"}
-    ended_well(await tale.type("owner", "passcode", "enter", NAME, **given))
+    right = f"{tale.passcode}\n"
+    ended_well(await tale.type("owner", "passcode", "enter", NAME, secret=right))
     logged, durable = await tale.logged(mark), (await tale.kept()).durable
     expect(_attempts(logged) == _entered(logged) == 1, f"the charger's log has {events(logged)}")
     roles = [bond.role for bond in durable.bonds]
@@ -180,7 +180,7 @@ async def stranger_refused(tale: Tale) -> Saw:
     expect(not logged, f"the charger's log has {events(logged)}")
     expect(kept.durable == before.durable, "the charger's state changed")
     expect(kept.bluetooth_bonds == before.bluetooth_bonds, "the charger keeps a Bluetooth bond")
-    sent = [talk for talk in (await tale.talks())[mark.talks :] if talk.peer == phone]
+    sent = await tale.talks_with(phone, mark)
     expect(not any(talk.notified for talk in sent), "the charger notified a stranger")
     told = "; ".join(f"{door}: {answer}" for door, answer in answers.items())
     return {"a stranger": told, "the charger": "nothing sent, nothing written, no bond"}
@@ -195,9 +195,9 @@ async def paused_after_failures(tale: Tale) -> Saw:
         except PasscodeWrong:
             continue
         raise DoesNotHold("a wrong passcode let the stranger in")
-    tale.facts.paused, given = await tale.mark(), {"secret": f"{NEVER_DRAWN}\n"}
+    tale.facts.paused, guess = await tale.mark(), f"{NEVER_DRAWN}\n"
     typed = ended_well(
-        await tale.type("stranger", "passcode", "enter", NAME, "--json", **given), PAUSED
+        await tale.type("stranger", "passcode", "enter", NAME, "--json", secret=guess), PAUSED
     )
     error = typed.document.get("error", {})
     expect(error.get("code") == "paused", f"the app was told {error.get('code')}")

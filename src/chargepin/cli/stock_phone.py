@@ -6,8 +6,9 @@ or cannot, any other can or cannot.
 
 import asyncio
 import json
+import secrets
 from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -48,7 +49,7 @@ class StockPhone:
 
     def __init__(self, transport: Transport) -> None:
         address = hci.Address.generate_static_address()
-        config = DeviceConfiguration(name="phone", address=address)
+        config = DeviceConfiguration(name="phone", address=address, irk=secrets.token_bytes(16))
         self.address = str(address).partition("/")[0]
         self._device = Device(config=config, host=Host(transport.source, transport.sink))
         self.accept_with(PairingDelegate(PairingDelegate.NO_OUTPUT_NO_INPUT))
@@ -135,6 +136,10 @@ class StockLink:
         """Answer the pairing request, or make it. Raises TurnedAway."""
         await self._try(self._connection.pair())
 
+    async def encrypt(self) -> None:
+        """Use the bond of an earlier pairing, as phones do by themselves. Raises TurnedAway."""
+        await self._try(self._connection.encrypt())
+
     async def read(self) -> bytes:
         """Read a value of the charger's own service. Raises TurnedAway."""
         value = await self._try(self._characteristic(_MODE).read_value())
@@ -177,9 +182,10 @@ class StockLink:
             await self._try(requests.write_value(chunk, with_response=True))
 
     async def close(self) -> None:
-        """Hang up."""
+        """Hang up, unless the charger has done so."""
         if not self.closed.is_set():
-            await self._try(self._connection.disconnect())
+            with suppress(TurnedAway):  # it does so at this moment
+                await self._try(self._connection.disconnect())
 
     def _characteristic(self, uuid: core.UUID) -> CharacteristicProxy[bytes]:
         found = self._peer.get_characteristics_by_uuid(uuid)
@@ -192,21 +198,34 @@ class StockLink:
             async with asyncio.timeout(_ANSWERS_WITHIN_S):
                 return await _within(self._connection, work)
         except core.ProtocolError as error:
-            raise TurnedAway(error.error_name or f"error 0x{error.error_code or 0:02X}") from error
+            named = error.error_name.lower() or f"error 0x{error.error_code or 0:02X}"
+            raise TurnedAway(named) from error
         except (core.BaseBumbleError, TimeoutError) as error:
             raise TurnedAway(str(error) or "no answer") from error
 
 
 class Typist(PairingDelegate):
-    """A person with a keyboard who types one passkey into the phone's own dialog."""
+    """A person with a keyboard who types one passkey into the phone's own dialog.
+
+    asked: how often the dialog came.
+    """
 
     def __init__(self, passkey: int) -> None:
         super().__init__(PairingDelegate.KEYBOARD_INPUT_ONLY)
-        self._passkey = passkey
+        self.asked = 0
+        self._passkey = _Typed(passkey)
 
     async def get_number(self) -> int:
         """What is typed."""
+        self.asked += 1
         return self._passkey
+
+
+class _Typed(int):
+    """A number that was typed: 000000 too, which Bumble takes for none."""
+
+    def __bool__(self) -> bool:
+        return True
 
 
 async def _within(connection: Connection, work: Awaitable[_T]) -> _T:

@@ -18,7 +18,7 @@ from chargepin.app.vault import open_vault
 from chargepin.charger.store import Kept, look_into
 from chargepin.cli.overheard import Talk, talks
 from chargepin.cli.stock_phone import StockPhone, switched_on
-from chargepin.cli.world import NAME, SERIAL, Typed, World
+from chargepin.cli.world import NAME, SERIAL, Listener, Typed, World
 from chargepin.core.durable import Mode, PasscodeCredential
 from chargepin.core.log import Entry
 
@@ -65,12 +65,13 @@ class Facts:
     """What earlier steps have found and later ones need.
 
     connected: phones that stay connected until the charger hangs up, and whether it has. paused:
-    when the pause began.
+    when the pause began. guest: what the phone that paired by its own dialog can be forgotten by.
     """
 
     passcode: str | None = None
     credential: PasscodeCredential | None = None
     paused: Mark | None = None
+    guest: str | None = None
     connected: dict[str, asyncio.Event] = field(default_factory=dict)
 
 
@@ -145,9 +146,16 @@ class Tale:
 
     # ---- people and their phones ----------------------------------------------------------
 
-    async def type(self, who: str, *arguments: str, keys: str = "", secret: str = "") -> Typed:
+    async def type(
+        self,
+        who: str,
+        *arguments: str,
+        keys: str = "",
+        secret: str = "",
+        listener: Listener | None = None,
+    ) -> Typed:
         """Have somebody type a command; see World.type."""
-        return await self.world.type(who, *arguments, keys=keys, secret=secret)
+        return await self.world.type(who, *arguments, keys=keys, secret=secret, listener=listener)
 
     async def app(self, who: str, prompt: Prompt | None = None) -> Surroundings:
         """Somebody's app in this program: with its own home, address, radio and account."""
@@ -210,7 +218,10 @@ class Tale:
 
     async def talks_of(self, who: str, since: Mark) -> list[Talk]:
         """The connections that somebody's app has had, as the charger saw them."""
-        address = settings_of(self.world.home(who)).address
+        return await self.talks_with(settings_of(self.world.home(who)).address, since)
+
+    async def talks_with(self, address: str, since: Mark) -> list[Talk]:
+        """The connections that a phone with this address has had, as the charger saw them."""
         return [talk for talk in (await self.talks())[since.talks :] if talk.peer == address]
 
     async def protected(self) -> Mark:
@@ -236,6 +247,11 @@ class Tale:
     def paused(self) -> Mark:
         """The moment since which the charger takes no passcode."""
         return _needed(self.facts.paused, "there is no pause")
+
+    @property
+    def guest(self) -> str:
+        """The bond of the phone that paired by its own dialog."""
+        return _needed(self.facts.guest, "no phone has paired by its own dialog")
 
     @property
     def wrong_passcode(self) -> str:

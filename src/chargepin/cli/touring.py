@@ -2,12 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeAlias
 
 import msgspec
 
+from chargepin.cli import steps_dialog as dialog
 from chargepin.cli import steps_locked as locked
 from chargepin.cli import steps_open as opening
 from chargepin.cli.steps_open import Saw
@@ -191,6 +192,35 @@ STEPS: Final = (
         locked.owner_still_in,
         {OWNER: "looks at the status, and ends the pause", STRANGER: "may try again"},
     ),
+    Step(
+        "phone-dialog-refused-outside",
+        5,
+        "A phone without the app, a guest's: its own pairing dialog is refused, and told so.",
+        dialog.refused_outside,
+        {STRANGER: "is a guest, and tries to pair", CHARGER: "refuses at once"},
+    ),
+    Step(
+        "phone-dialog-code",
+        5,
+        "Unless the owner opens a pairing window, and tells the guest its one-time code.",
+        dialog.by_code,
+        {
+            OWNER: "opens a pairing window",
+            CHARGER: "shows her a code that is good for one attempt",
+            STRANGER: "is a guest, and types it into the phone's own dialog",
+        },
+    ),
+    Step(
+        "phone-dialog-bonded",
+        5,
+        "The guest's phone is not asked again, until it is forgotten.",
+        dialog.bonded,
+        {
+            OWNER: "looks at the list of phones, and has this one forgotten",
+            CHARGER: "knows the phone, and then does not",
+            STRANGER: "is a guest, comes back and looks at the status",
+        },
+    ),
 )
 
 
@@ -204,12 +234,20 @@ class Nobody:
         """Nobody looks."""
 
 
-async def tour(world: World, audience: Audience | None = None, until: str | None = None) -> Report:
-    """Go through the steps in a world that has just begun. until: the name of the last one."""
+async def tour(
+    world: World,
+    audience: Audience | None = None,
+    until: str | None = None,
+    steps: Sequence[Step] = STEPS,
+) -> Report:
+    """Go through steps in a world: through all, if it has just begun.
+
+    until: the name of the last one.
+    """
     following = audience or Nobody()
     results: list[StepResult] = []
     async with Tale(world) as tale:
-        for step in STEPS:
+        for step in steps:
             await following.begins(step)
             result, saw = await _taken(step, tale)
             results.append(result)

@@ -3,10 +3,10 @@
 import asyncio
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from chargepin.machine.files import private_directory
 
@@ -16,6 +16,9 @@ MODEL: Final = "pulsar-plus"
 FACTORY_SOFTWARE: Final = "6.7.10"
 
 TYPED_WITHIN_S: Final = 30.0
+
+Listener: TypeAlias = Callable[[str], None]
+"""Takes each line of a command's standard error as it comes."""
 
 
 class Outcome(NamedTuple):
@@ -66,7 +69,14 @@ class World(ABC):
         """Where one person's app keeps what it knows. Two homes are two people, or two phones."""
         return self.directory / "homes" / who
 
-    async def type(self, who: str, *arguments: str, keys: str = "", secret: str = "") -> Typed:
+    async def type(
+        self,
+        who: str,
+        *arguments: str,
+        keys: str = "",
+        secret: str = "",
+        listener: Listener | None = None,
+    ) -> Typed:
         """Have somebody type a command, and then keys and a secret, which is not written down.
 
         Nobody answers beyond that: the input ends. Raises OSError when it does not end in time.
@@ -77,7 +87,7 @@ class World(ABC):
         given = [*arguments, "--home", str(self.home(who)), "--radio", self.radio]
         try:
             async with asyncio.timeout(TYPED_WITHIN_S):
-                outcome = await self._run(given, keys + secret)
+                outcome = await self._run(given, keys + secret, listener)
         except TimeoutError:
             raise OSError(f"`{command}` did not end within {TYPED_WITHIN_S:.0f} s") from None
         asked = keys.split() + ["(a secret)"] * bool(secret)
@@ -107,7 +117,9 @@ class World(ABC):
         """Take the charger's power away without warning, and give it back. Raises OSError."""
 
     @abstractmethod
-    async def _run(self, arguments: Sequence[str], stdin: str) -> Outcome: ...
+    async def _run(
+        self, arguments: Sequence[str], stdin: str, listener: Listener | None
+    ) -> Outcome: ...
 
 
-_GROUPS = ("passcode", "phones")
+_GROUPS = ("passcode", "phones", "pairing")

@@ -8,12 +8,12 @@ import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from chargepin.cli.world import FACTORY_SOFTWARE, MODEL, SERIAL, Outcome, World
+from chargepin.cli.world import FACTORY_SOFTWARE, MODEL, SERIAL, Listener, Outcome, World
 from chargepin.machine.files import private_directory
 from chargepin.machine.lifeline import VARIABLE
 
@@ -180,7 +180,9 @@ class Programs(World):
     async def _start(self, part: str, *arguments: str) -> Program:
         return await Program.start(self._lifeline, self._logs / f"{part}.log", part, *arguments)
 
-    async def _run(self, arguments: Sequence[str], stdin: str) -> Outcome:
+    async def _run(
+        self, arguments: Sequence[str], stdin: str, listener: Listener | None
+    ) -> Outcome:
         process = await asyncio.create_subprocess_exec(
             *_COMMAND,
             *arguments,
@@ -189,12 +191,18 @@ class Programs(World):
             stderr=PIPE,
             env=_environment(),
         )
+        assert process.stdin and process.stdout and process.stderr  # noqa: S101, PT018 - pipes
         try:
-            out, err = await process.communicate(stdin.encode())
+            _, out, err, code = await asyncio.gather(
+                _given(process.stdin, stdin.encode()),
+                process.stdout.read(),
+                _heard(process.stderr, listener),
+                process.wait(),
+            )
         except BaseException:
             await _killed(process)
             raise
-        return Outcome(process.returncode or 0, _text(out), _text(err))
+        return Outcome(code, _text(out), err)
 
 
 @asynccontextmanager
@@ -226,6 +234,24 @@ def _steps_brought() -> None:
 def _environment() -> dict[str, str]:
     """Give this program's, without what would tell others of another home, radio or account."""
     return {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+
+
+async def _given(stdin: asyncio.StreamWriter, content: bytes) -> None:
+    """All that a command can read; it may end before it has."""
+    stdin.write(content)
+    with suppress(BrokenPipeError, ConnectionResetError):
+        await stdin.drain()
+    stdin.close()
+
+
+async def _heard(stream: asyncio.StreamReader, listener: Listener | None) -> str:
+    """What comes until the end, told line by line."""
+    lines = []
+    async for raw in stream:
+        lines.append(_text(raw))
+        if listener is not None:
+            listener(lines[-1])
+    return "".join(lines)
 
 
 def _text(raw: bytes) -> str:
