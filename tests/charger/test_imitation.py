@@ -1,22 +1,22 @@
 """Imitated chargers, met by stock phones: each row of the table, and what all have in common."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from bumble.core import UUID
+from bumble.core import TimeoutError as BumbleTimeout
 from bumble.smp import ErrorCode
 
-from chargepin.charger.imitation import IMITATIONS, imitation_of
+from bluetooth_phone import BluetoothLink, BluetoothPhone
+from chargepin.charger.imitation import IMITATIONS, Imitator, imitated_setup, imitation_of
+from chargepin.charger.store import SQLiteStore
 from chargepin.core import gatt
 from chargepin.core.gatt import Layout
-from charger.imitated import (
-    Bench,
-    bench,
-    subscribing,
-    switching,
-    writing,
-)
+from charger.imitated import Bench, bench, subscribing, switching, writing
+from charger.rig import PATIENCE_S, manual_loop
 
 CODE, OTHER = "071828", "314159"
 AUTHENTICATION, ENCRYPTION = 0x05, 0x0F
@@ -98,3 +98,257 @@ async def test_what_a_phone_meets(on: Bench, row: Row) -> None:
 async def test_every_version_is_in_the_rows() -> None:
     assert {row.version for row in ROWS} | {"375"} == set(IMITATIONS)
     assert imitation_of("6.13.3").shown == "6.13.3"
+
+
+# ---- requests ------------------------------------------------------------------------------------
+
+
+async def paired(on: Bench, phone: BluetoothPhone) -> BluetoothLink:
+    link = await phone.connected()
+    if on.charger is not None and on.charger.layout is not Layout.ZENTRI:
+        assert await link.pair(phone.typist, CODE) is None
+    return link
+
+
+@pytest.mark.parametrize("name", IMITATIONS)
+@pytest.mark.parametrize("code", [None, CODE], ids=["without", "with"])
+async def test_read_pin_and_set_pin(on: Bench, name: str, code: str | None) -> None:
+    if code and name == "375":
+        with pytest.raises(ValueError, match="375 knows no passcode"):
+            await on.switch_on(name, code)
+        return
+    await on.switch_on(name, code)
+    async with on.phone() as phone:
+        link = await paired(on, phone)
+        error = {"375": 4, "6.1.12": 1}.get(name)
+        right, wrong = {"pin": CODE, "version": 3}, {"pin": OTHER, "version": 3}
+        if error is not None:
+            assert await link.refusal("read_pin") == error
+            assert await link.refusal("set_pin", right) == error
+            return
+        assert await link.value("read_pin") == {"pin": code or "", "version": 3}
+        for par in (wrong, {"pin": int(CODE)}, {}, None, [CODE], {"pin": ""}):
+            assert await link.refusal("set_pin", par) == 2
+        if code:
+            assert await link.value("set_pin", right) is None
+        assert await link.value("read_pin") == {"pin": code or "", "version": 3}
+
+
+@pytest.mark.parametrize("version", ["6.7.38", "6.11.26"])
+async def test_writes_before_and_after_set_pin(on: Bench, version: str) -> None:
+    await on.switch_on(version, CODE)
+    async with on.phone() as phone:
+        link = await paired(on, phone)
+        for wanted in (1, 0, 1):
+            assert await link.value("w_lck", wanted) is None
+            assert await link.value("r_lck") == (0 if version == "6.7.38" else wanted)
+        await link.refusal("set_pin", {"pin": OTHER, "version": 3})
+        await link.value("s_alo", 60)
+        assert await link.value("g_alo") == (0 if version == "6.7.38" else 60)
+        await link.value("set_pin", {"pin": CODE, "version": 3})
+        await link.value("w_lck", 1)
+        assert await link.value("r_lck") == 1
+        await link.close()
+        back = await phone.connected()
+        await back.encrypt()
+        await back.value("w_lck", 0)
+        assert await back.value("r_lck") == (1 if version == "6.7.38" else 0)
+
+
+async def test_without_a_passcode_6_7_38_takes_every_write(on: Bench) -> None:
+    await on.switch_on("6.7.38")
+    async with on.phone() as phone:
+        link = await paired(on, phone)
+        await link.value("w_lck", 1)
+        assert await link.value("r_lck") == 1
+        assert await link.refusal("s_sch", {"schedules": []}) == 1
+        assert await link.refusal("supds") == 5  # it stays what it is
+
+
+async def test_6_1_12_takes_every_w_cha_as_a_toggle(on: Bench) -> None:
+    charger = await on.switch_on("6.1.12")
+    charger._plug()
+    async with on.phone() as phone:
+        link = await paired(on, phone)
+        states = []
+        for wanted in (1, 1, 0, 0):
+            assert await link.value("w_cha", wanted) is None
+            states.append(await status(link))
+        assert states == [4, 1, 4, 1]  # it charged when the first one came
+
+
+async def status(link: BluetoothLink) -> object:
+    value = await link.value("r_dat")
+    assert isinstance(value, dict)
+    return value["st"]
+
+
+@pytest.mark.parametrize("name", [*IMITATIONS, "6.13.3"])
+async def test_what_it_says_of_itself(on: Bench, name: str) -> None:
+    await on.switch_on(name)
+    async with on.phone() as phone:
+        link = await paired(on, phone)
+        shown = {"6.13": "6.13.6"}.get(name, name)
+        (said,) = link.peer.get_characteristics_by_uuid(UUID(gatt.SOFTWARE_REVISION))
+        assert await said.read_value() == shown.encode()
+        versions = await link.value("fw_v_")
+        assert isinstance(versions, dict)
+        assert (versions["s"], versions["p"]) == (shown, imitation_of(name).project_code)
+
+
+# ---- the original Pulsar -------------------------------------------------------------------------
+
+
+async def test_375_works_unpaired_and_its_link_dies_of_pairing(on: Bench) -> None:
+    charger = await on.switch_on("375")
+    async with on.phone() as phone:
+        link = await phone.connected()
+        assert await link.peer.request_mtu(247) == 23
+        assert (await subscribing(link), await switching(link), await writing(link)) == (None,) * 3
+        assert await link.value("suser", 1) == 0
+        assert await link.refusal("w_cha", 2) == 5
+        assert await link.refusal("g_ecos") == 4
+        assert await status(link) == 0
+
+        pairing = asyncio.create_task(link.pair(phone.typist, CODE))
+        async with asyncio.timeout(PATIENCE_S):
+            while not charger._rules.dead:  # noqa: ASYNC110 - the charger tells nobody
+                await asyncio.sleep(0)
+        reading = asyncio.create_task(writing(link))
+        await asyncio.sleep(0)
+        manual_loop().advance(31)  # Bumble waits 30 s for an answer
+        with pytest.raises(BumbleTimeout):
+            await reading
+        assert not pairing.done()
+        await link.close()
+        await asyncio.gather(pairing, return_exceptions=True)
+        assert await status(await phone.connected()) == 0
+
+
+# ---- the passcode, and bonds by it ---------------------------------------------------------------
+
+
+async def test_a_wrong_passcode_does_not_pair_and_costs_nothing(on: Bench) -> None:
+    await on.switch_on("6.11.26", CODE)
+    async with on.phone() as phone:
+        for _ in range(25):  # nobody counts
+            link = await phone.connected()
+            assert await link.pair(phone.typist, OTHER) == ErrorCode.CONFIRM_VALUE_FAILED
+            await link.close()
+        await phone.pair(CODE)
+    assert not [line for line in on.said if CODE in line or OTHER in line]
+
+
+async def test_bonds_outlast_a_restart_and_another_passcode_but_not_the_button(on: Bench) -> None:
+    await on.switch_on("6.11.26", CODE)
+    async with on.phone() as phone:
+        await (await phone.pair(CODE)).close()
+        await on.switch_off()
+        charger = await on.switch_on("6.11.26", OTHER)
+        back = await phone.connected()
+        await back.encrypt()  # it does not notice
+        assert await back.value("read_pin") == {"pin": OTHER, "version": 3}
+        charger.reset()
+        await back.hung_up()
+        await phone.cannot_encrypt()
+        async with on.phone() as newcomer:
+            link = await newcomer.connected()
+            assert await link.pair(newcomer.typist, CODE) == ErrorCode.CONFIRM_VALUE_FAILED
+            assert await link.pair(newcomer.typist, OTHER) is None
+            await link.close()
+        assert await (await phone.pair(OTHER)).value("r_sn_") == "123456"
+
+
+async def test_what_is_kept_is_kept_apart_from_a_charger_of_ours(on: Bench) -> None:
+    await on.switch_on("6.11.26", CODE)
+    async with on.phone() as phone:
+        await phone.pair(CODE)
+    await on.switch_off()
+    imitated = SQLiteStore(on.directory / "charger" / "imitated")
+    ours = SQLiteStore(on.directory / "charger")
+    try:
+        assert len(imitated.bluetooth_bonds()) == 1
+        assert ours.bluetooth_bonds() == {}
+        assert ours.identity.private_bytes_raw() != imitated.identity.private_bytes_raw()
+    finally:
+        imitated.close()
+        ours.close()
+
+
+# ---- where it runs -------------------------------------------------------------------------------
+
+
+async def test_it_serves_one_phone_at_a_time(on: Bench) -> None:
+    charger = await on.switch_on("6.11.16")
+    on_air = charger.air._on_air
+    assert on_air is not None
+    async with on.phone() as phone:
+        link = await phone.connected()
+        assert not on_air._wanted
+        over = asyncio.create_task(link.hung_up())
+        await link.close()
+        await over
+        async with asyncio.timeout(PATIENCE_S):
+            while not on_air._wanted:  # noqa: ASYNC110 - the charger tells nobody
+                await asyncio.sleep(0)
+        await (await phone.connected()).close()
+
+
+async def test_it_reboots_when_asked(on: Bench) -> None:
+    await on.switch_on("6.11.16")
+    async with on.phone() as phone:
+        link = await phone.connected()
+        await link.value("rebot")
+        over = asyncio.create_task(link.hung_up())
+        manual_loop().advance(1)
+        await over
+        assert await status(await phone.connected()) == 0
+
+
+@pytest.mark.parametrize(
+    "radio", ["usb:0", "hci-socket:0", "serial:/dev/ttyACM0", "tcp-client:x:1"]
+)
+async def test_it_runs_on_no_real_adapter(tmp_path: Path, radio: str) -> None:
+    setup = imitated_setup(version="6.11.26", serial="123456", directory=tmp_path / "charger")
+    with pytest.raises(ValueError, match="virtual radio only"):
+        await Imitator.start(setup, radio, print)
+    assert not (tmp_path / "charger").exists()
+
+
+async def test_it_says_that_it_is_insecure(on: Bench) -> None:
+    await on.switch_on("6.11.26", CODE)
+    assert on.said[0].startswith("INSECURE: this charger imitates software 6.11.26")
+
+
+async def told(directory: Path, word: str) -> str:
+    reader, writer = await asyncio.open_unix_connection(directory / "button")
+    writer.write(f"{word}\n".encode())
+    answer = (await reader.readline()).decode().strip()
+    writer.close()
+    await writer.wait_closed()
+    return answer
+
+
+async def test_the_front_plugs_and_forgets(on: Bench) -> None:
+    await on.switch_on("6.11.16")
+    for word, answer in (
+        ("plug", "done"),
+        ("plug", "not done: A car is plugged in already."),
+        ("unplug", "done"),
+        ("unplug", "not done: No car is plugged in."),
+        ("hold", "done"),
+    ):
+        assert await told(on.directory / "charger", word) == answer
+
+
+def test_other_models_and_modules_can_be_imitated_too(tmp_path: Path) -> None:
+    setup = imitated_setup(
+        version="6.7.38",
+        serial="WB123456",
+        directory=tmp_path,
+        model="copper-sb",
+        radio_module="ublox",
+    )
+    assert (setup.plate.family.key, setup.plate.layout) == ("copper-sb", Layout.UBLOX)
+    with pytest.raises(ValueError, match=r"6\.7\.17 is not imitated; 375, 6\.1\.12"):
+        imitated_setup(version="6.7.17", serial="1", directory=tmp_path)
