@@ -171,11 +171,23 @@ async def stock_charger(radio: str, display: Display) -> AsyncIterator[Device]:
             for each in STOCK.characteristics
         ]
         charger.add_service(Service(STOCK.uuid, values))
-        await charger.start_advertising(
-            auto_restart=True, advertising_interval_min=20, advertising_interval_max=20
-        )
-        yield charger
-        await charger.power_off()
+        again = asyncio.Event()
+        charger.on("connection", lambda link: link.on("disconnection", lambda _: again.set()))
+
+        async def advertise() -> None:
+            while True:
+                again.clear()
+                await charger.start_advertising(
+                    advertising_interval_min=20, advertising_interval_max=20
+                )
+                await again.wait()
+
+        advertising = asyncio.create_task(advertise())
+        try:
+            yield charger
+        finally:
+            advertising.cancel()
+            await asyncio.gather(advertising, return_exceptions=True)
 
 
 # ---- what an attacker can see for itself --------------------------------------------------------

@@ -201,24 +201,32 @@ async def learned(radio: str, attacker: Phones, code: int) -> int:
         return found
 
 
+async def paired(attacker: Phones, code: int, phone: Device | None = None) -> Connection | None:
+    """The link of a phone into which a code was typed; None if it was the wrong one."""
+    typing = Typing(await attacker.link(phone))
+    assert (await typing.request(PASSKEY_REQUEST))[0] == 0x02
+    await typing.exchange_keys()
+    for step in range(ROUNDS):
+        await typing.commit(code >> step & 1)
+        answer = await typing.reveal()
+        if answer[0] != RANDOM:
+            await typing.connection.disconnect()
+            return None
+        typing.nb = answer[1:]
+    typing.derive(typing.nb, code)
+    await typing.check()
+    await typing.encrypt()
+    typing.give_identity(bytes(16), str(typing.connection.self_address))
+    return typing.connection
+
+
 async def pairs(attacker: Phones, code: int) -> bool:
     """Whether a code opens the stock service."""
-    phone = Typing(await attacker.link())
-    assert (await phone.request(PASSKEY_REQUEST))[0] == 0x02
-    await phone.exchange_keys()
-    for step in range(ROUNDS):
-        await phone.commit(code >> step & 1)
-        answer = await phone.reveal()
-        if answer[0] != RANDOM:
-            await phone.connection.disconnect()
-            return False
-        phone.nb = answer[1:]
-    phone.derive(phone.nb, code)
-    await phone.check()
-    await phone.encrypt()
-    phone.give_identity(bytes(16), str(phone.connection.self_address))
-    inside = await let_in(phone.connection)
-    await phone.connection.disconnect()
+    link = await paired(attacker, code)
+    if link is None:
+        return False
+    inside = await let_in(link)
+    await link.disconnect()
     return inside
 
 
