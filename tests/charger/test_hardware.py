@@ -16,12 +16,12 @@ UNIX_S = 1_800_000_000
 
 
 def charger(family: Family = MAX, state: HardwareState | None = None) -> SimulatedHardware:
-    return SimulatedHardware(family, state or HardwareState(), now_s=0.0)
+    return SimulatedHardware(family, state or HardwareState(), now_s=0.0, unix_s=UNIX_S)
 
 
 def charging(family: Family = MAX) -> SimulatedHardware:
     hardware = charger(family)
-    hardware.plug_in(0.0, UNIX_S)
+    hardware.plug_in(0.0)
     return hardware
 
 
@@ -63,7 +63,7 @@ def test_looking_often_is_looking_once() -> None:
 
 def test_a_full_car_stops_by_itself() -> None:
     hardware = charger()
-    hardware.plug_in(0.0, UNIX_S, demand_wh=22_080)
+    hardware.plug_in(0.0, demand_wh=22_080)
     reading = hardware.reading(7200.0)
     assert reading.status is ChargeStatus.WAITING_FOR_CAR
     assert (reading.session_wh, reading.session_s) == (22_080, 3600)
@@ -114,7 +114,7 @@ def test_sessions_are_listed_when_the_car_goes() -> None:
     hardware = charging()
     assert list(hardware.sessions()) == []
     first = hardware.plug_out(1801.5)
-    hardware.plug_in(2000.0, UNIX_S + 2000, demand_wh=100)
+    hardware.plug_in(2000.0, demand_wh=100)
     hardware.plug_out(9000.0)
     assert [s.session_id for s in hardware.sessions()] == [1, 2]
     assert hardware.sessions()[0] == first
@@ -126,7 +126,7 @@ def test_sessions_are_listed_when_the_car_goes() -> None:
 def test_only_the_newest_sessions_are_kept() -> None:
     hardware = charger()
     for at in range(SESSIONS_KEPT + 3):
-        hardware.plug_in(at, UNIX_S + at)
+        hardware.plug_in(at)
         hardware.plug_out(at + 0.5)
     assert [s.session_id for s in hardware.sessions()] == list(range(4, SESSIONS_KEPT + 4))
 
@@ -137,7 +137,7 @@ def test_what_needs_a_car_says_so() -> None:
         with pytest.raises(NotPossible, match="No car"):
             action(1.0)
     with pytest.raises(NotPossible, match="already"):
-        charging().plug_in(1.0, UNIX_S)
+        charging().plug_in(1.0)
 
 
 def test_auto_lock_after_the_car_has_gone() -> None:
@@ -147,7 +147,7 @@ def test_auto_lock_after_the_car_has_gone() -> None:
     hardware.plug_out(3000.0)
     assert hardware.reading(3059.9).status is ChargeStatus.READY
     assert hardware.reading(3060.0).status is ChargeStatus.LOCKED
-    hardware.plug_in(3100.0, UNIX_S)
+    hardware.plug_in(3100.0)
     assert hardware.reading(3100.0).status is ChargeStatus.LOCKED
     assert hardware.reading(3100.0).auto_lock_s == 60
 
@@ -194,7 +194,7 @@ def test_time_that_goes_backwards_charges_nothing() -> None:
 def test_energy_is_power_times_time(elapsed_s: float, amperes: int) -> None:
     hardware = charger()
     hardware.set_max_current(0.0, amperes)
-    hardware.plug_in(0.0, UNIX_S, demand_wh=math.inf)
+    hardware.plug_in(0.0, demand_wh=math.inf)
     reading = hardware.reading(elapsed_s)
     assert abs(reading.session_wh - sum(reading.watts) * elapsed_s / 3600) <= 1
 
@@ -217,7 +217,7 @@ class AnyUse(RuleBasedStateMachine):
     @precondition(lambda self: not self.plugged)
     @rule(demand_wh=st.floats(1, 50_000))
     def plug_in(self, demand_wh: float) -> None:
-        self.hardware.plug_in(self.now_s, UNIX_S, demand_wh)
+        self.hardware.plug_in(self.now_s, demand_wh)
         self.plugged = True
 
     @precondition(lambda self: self.plugged)

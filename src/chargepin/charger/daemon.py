@@ -285,9 +285,13 @@ class Daemon:
         available = updater.newest() is not None
         start = replace(start, guard=replace(start.guard, update_available=available))
         now_s = start.guard.started_s
-        self._hardware = SimulatedHardware(setup.family, kept_hardware(self._store), now_s)
+        self._hardware = SimulatedHardware(
+            setup.family, kept_hardware(self._store), now_s, unix_s()
+        )
         plate = TypePlate(setup.serial, setup.family, software, setup.layout)
-        self._stock = StockMethods(plate, self._hardware, updater, kept_settings(self._store))
+        self._stock = StockMethods(
+            plate, self._hardware, updater, kept_settings(self._store), now_s=now_s
+        )
         clocks = Clocks(running_s, unix_s)
         self._service = Service(
             self._unit,
@@ -323,7 +327,7 @@ class Daemon:
     def _plug(self) -> None:
         assert self._hardware is not None  # noqa: S101 - `start` made it
         try:
-            self._hardware.plug_in(self.service.now_s(), unix_s())
+            self._hardware.plug_in(self.service.now_s())
         except NotPossible as error:
             raise ValueError(str(error)) from error
 

@@ -308,8 +308,8 @@ METHODS = MappingProxyType(
         Role.USER,
         Kind.READ,
         "ping r_dat r_sta r_dca r_lse r_ses r_log r_schs r_sch r_lck gulck g_alo r_fsI g_ecos "
-        "g_psh r_hsh g_phsw g_tzn g_halocfg gnsta gwsta g_mac r_sn_ fw_v_ r_wel r_not gupdc "
-        "supdp read_pin",
+        "g_psh r_hsh r_power_boost g_phsw g_tzn g_halocfg gnsta gwsta g_mac r_sn_ fw_v_ r_wel "
+        "r_not gupdc supdp r_hup read_pin",
     )
     | _stock(
         Role.USER,
@@ -322,13 +322,16 @@ METHODS = MappingProxyType(
         Kind.WRITE,
         "s_alo s_tzn s_ecos s_psh clr_psh s_phsw s_halocfg sulck rebot",
     )
-    # w_hsh is the limit of the house's connection; the rest hands out or changes secrets.
+    # w_hsh and its other name are the limit of the house's connection; the rest hands out or
+    # changes secrets.
     | _stock(Role.OWNER, Kind.READ, "g_ocpp gwnet")
-    | _stock(Role.OWNER, Kind.WRITE, "w_hsh s_ocpp swcon swsta supds s_hup c_hup s_deb")
+    | _stock(
+        Role.OWNER, Kind.WRITE, "w_hsh w_power_boost s_ocpp swcon swsta supds s_hup c_hup s_deb"
+    )
     | _ours(Role.USER, Kind.READ, "passcode.receipt policy.get")
-    | _ours(Role.USER, Kind.WRITE, "bond.create bonds.forget")
+    | _ours(Role.USER, Kind.WRITE, "bond.create bonds.forget passcode.viewed")
     | _ours(Role.ADMIN, Kind.READ, "bonds.list log.read")
-    | _ours(Role.ADMIN, Kind.WRITE, "pause.end pairing.open pairing.close")
+    | _ours(Role.ADMIN, Kind.WRITE, "pause.end pairing.open pairing.close tamper.seen")
     | _ours(Role.OWNER, Kind.READ, "update.check update.progress")
     | _ours(
         Role.OWNER,

@@ -127,7 +127,9 @@ class Imitator:
             attributes=attributes_by(self._rules),
             pairings=pairings_by(self._rules),
         )
-        self._hardware = SimulatedHardware(setup.plate.family, kept_hardware(store), running_s())
+        self._hardware = SimulatedHardware(
+            setup.plate.family, kept_hardware(store), running_s(), unix_s()
+        )
         self._stock = StockMethods(
             setup.plate,
             self._hardware,
@@ -262,7 +264,7 @@ class Imitator:
 
     def _plug(self) -> None:
         try:
-            self._hardware.plug_in(running_s(), unix_s())
+            self._hardware.plug_in(running_s())
         except NotPossible as error:
             raise ValueError(str(error)) from error
 

@@ -8,6 +8,7 @@ from typing import TypeAlias, TypeVar
 import msgspec
 
 from chargepin.charger.ports import Hardware, Reading, Updates
+from chargepin.charger.stock.dialect import Dialect, dialect_of
 from chargepin.charger.stock.settings import StockSettings
 from chargepin.core.catalogue import Family, Version
 from chargepin.core.gatt import Layout
@@ -16,13 +17,14 @@ _Record = TypeVar("_Record", bound=msgspec.Struct)
 
 
 class ErrorCode(IntEnum):
-    """1, 4, 5 and 6 as seen on real chargers; theirs for a wrong parameter is not known."""
+    """1, 4, 5, 6 and 114 as seen on real chargers; theirs for a wrong parameter is not known."""
 
     NO_METHOD = 1
     WRONG_PARAMETER = 2
     NOT_SUPPORTED = 4
     NOT_NOW = 5
     WHILE_CHARGING = 6
+    PAUSED_ALREADY = 114
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,11 @@ class TypePlate:
     family: Family
     software: Version
     layout: Layout
+
+    @property
+    def dialect(self) -> Dialect:
+        """How such a charger speaks."""
+        return dialect_of(self.family, self.layout, self.software)
 
 
 class Action(Enum):
@@ -94,6 +101,11 @@ Handler: TypeAlias = Callable[[Call], object]
 def no_method(_: Call) -> object:
     """Refuse as a charger does that has never heard of the method."""
     raise Refused(ErrorCode.NO_METHOD, "No dispatch method found")
+
+
+def not_supported(_: Call) -> object:
+    """Refuse as a charger does that lacks what the method is about."""
+    raise Refused(ErrorCode.NOT_SUPPORTED, "This charger does not have that.")
 
 
 def wrong(reason: object) -> Refused:

@@ -24,7 +24,9 @@ from chargepin.charger.stock.call import (
     Refused,
     TypePlate,
     no_method,
+    not_supported,
 )
+from chargepin.charger.stock.dialect import Dialect
 from chargepin.charger.stock.reads import READS
 from chargepin.charger.stock.settings import StockSettings
 from chargepin.charger.stock.writes import WRITES
@@ -57,10 +59,12 @@ class StockMethods:
         updates: Updates,
         settings: StockSettings,
         *,
+        now_s: float = 0.0,
         instead: Mapping[str, Handler] = _NONE,
     ) -> None:
+        hardware.obey(now_s, settings.rules)
         self.settings = settings
-        self._handlers = {**_HANDLERS, **instead}
+        self._handlers = {**_HANDLERS, **_missing(plate.dialect), **instead}
         self.update_wish: str | None = None
         self._plate = plate
         self._hardware = hardware
@@ -91,6 +95,7 @@ class StockMethods:
         match outcome:
             case Changed(settings, value, action, version):
                 self.settings = settings
+                hardware.obey(now_s, settings.rules)
                 self.update_wish = version
                 self._changed = True
                 return encode_reply(request.id, value), action
@@ -116,6 +121,12 @@ class StockMethods:
             self._changed = True
             raise
         self._kept_s = now_s
+
+
+def _missing(dialect: Dialect) -> Mapping[str, Handler]:
+    """Handlers for what this charger does not have."""
+    unsupported = dict.fromkeys(dialect.unsupported, not_supported)
+    return {**unsupported, **dict.fromkeys(dialect.unknown, no_method)}
 
 
 def kept_settings(store: Store) -> StockSettings:

@@ -3,40 +3,43 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from chargepin.charger.stock.call import Call, Flat, Handler, integer, no_method, wrong
-from chargepin.core.catalogue import Version, supports_passcode
-from chargepin.core.gatt import Layout
+from chargepin.charger.stock.call import Call, Flat, Handler, integer, wrong
+from chargepin.charger.stock.dialect import Timetable
+from chargepin.charger.stock.schedules import SLOTS, slot
 
 _PIN_VERSION = 3  # what every log of a real charger shows; its meaning is not known
-_GREEN_ENERGY_SINCE = Version(6, 13, 0)
-
-
-def _ping(call: Call) -> object:
-    return 0 if call.plate.layout is Layout.UBLOX else no_method(call)
 
 
 def _r_dat(call: Call) -> object:
-    reading = call.reading
+    reading, dialect = call.reading, call.plate.dialect
     one, two, three = reading.deciamperes
-    energy = reading.session_wh // 10  # in units of 10 Wh
-    shows_green_energy = call.plate.software >= _GREEN_ENERGY_SINCE
-    return {
+    status = {
         "L1": one,
         "L2": two,
         "L3": three,
-        "cp": sum(reading.watts) / 1000,
         "cur": reading.max_current_a,
-        "den": 0,
-        "en": energy,
-        "gen": 0 if shows_green_energy else int(call.settings.manual),
-        "grid": energy,
-        "mid": 0,
-        "ocpp": 1,
+        "en": reading.session_wh // 10,  # in units of 10 Wh
         "ps": 0,
         "s": reading.session_start_unix_s or 0,
-        "st": reading.status,
+        "st": dialect.states.get(reading.status, int(reading.status)),
         "usid": call.settings.user_id,
     }
+    if dialect.short_status:
+        return status
+    return dict(
+        sorted(
+            {
+                **status,
+                "cp": sum(reading.watts) / 1000,
+                "den": 0,
+                "gen": int(reading.by_hand) if dialect.override_flag else reading.session_green_wh,
+                "grid": reading.session_wh - reading.session_green_wh,
+                "mid": 0,
+                "ocpp": _ocpp_status(call),
+                "ps": _sharing_role(call),
+            }.items()
+        )
+    )
 
 
 def _r_sta(call: Call) -> object:
@@ -48,10 +51,18 @@ def _r_sta(call: Call) -> object:
         "max_available_current": reading.available_current_a,
         "max_charging_current": reading.max_current_a,
         "mid_status": 0,
-        "ocpp_status": 1,
+        "ocpp_status": _ocpp_status(call),
         "phases_connection": call.plate.family.phases,
-        "power_sharing_status": 0,
+        "power_sharing_status": _sharing_role(call),
     }
+
+
+def _ocpp_status(call: Call) -> int:
+    return 2 if call.settings.ocpp.e else 1  # connected, or not configured
+
+
+def _sharing_role(call: Call) -> int:
+    return 3 if call.settings.power_sharing.dyps else 0  # master, or none
 
 
 def _r_dca(call: Call) -> object:
@@ -66,12 +77,13 @@ def _r_dca(call: Call) -> object:
 
 
 def _r_lse(call: Call) -> object:
+    reading = call.reading
     return {
-        "green_energy": 0.0,
-        "grid_energy": call.reading.session_wh / 1000,
-        "surplus_power": 0,
+        "green_energy": reading.session_green_wh / 1000,
+        "grid_energy": (reading.session_wh - reading.session_green_wh) / 1000,
+        "surplus_power": reading.surplus_w,
         "active_feature": 0,
-        "control_mode": int(call.settings.manual),
+        "control_mode": int(reading.by_hand),
         "user_id": call.settings.user_id,
     }
 
@@ -89,9 +101,20 @@ def _r_log(call: Call) -> object:
                 "start": session.start_unix_s,
                 "sec": session.charging_s,
                 "en": session.energy_wh,
-                "gen": 0,
+                "gen": session.green_wh,
             }
     raise wrong(f"there is no session {wanted}")
+
+
+def _r_schs(call: Call) -> object:
+    schedules = call.settings.schedules
+    if call.plate.dialect.timetable is Timetable.LIST:
+        return [each.shown() for each in schedules]
+    return {"schedules": [each.shown(sunday_first=True) for each in schedules]}
+
+
+def _r_sch(call: Call) -> object:
+    return slot(call.settings.schedules, integer(call, 0, SLOTS - 1))
 
 
 def _g_mac(call: Call) -> Flat:
@@ -129,41 +152,44 @@ def _supdp(call: Call) -> object:
     return {"st": progress.state, "pct": progress.percent, "err": progress.error}
 
 
-def _read_pin(call: Call) -> object:
+def _read_pin(_: Call) -> object:
     """Real chargers hand out the passcode here; ours does not even have it."""
-    if not supports_passcode(call.plate.software):
-        return no_method(call)
     return {"pin": "", "version": _PIN_VERSION}
 
 
 READS: Mapping[str, Handler] = MappingProxyType(
     {
-        "ping": _ping,
+        "ping": lambda _: 0,
         "r_dat": _r_dat,
         "r_sta": _r_sta,
         "r_dca": _r_dca,
         "r_lse": _r_lse,
         "r_ses": _r_ses,
         "r_log": _r_log,
-        "r_schs": lambda call: [each.shown() for each in call.settings.schedules],
+        "r_schs": _r_schs,
+        "r_sch": _r_sch,
         "r_lck": lambda call: int(call.reading.locked),
         "g_alo": lambda call: call.reading.auto_lock_s,
         "r_fsI": lambda call: call.reading.available_current_a,
         "g_ecos": lambda call: call.settings.eco_smart,
         "g_psh": lambda call: call.settings.power_sharing,
         "r_hsh": lambda call: call.settings.house_limit_a,
+        "r_power_boost": lambda call: call.settings.house_limit_a,
         "g_phsw": lambda call: call.settings.phase_switch,
         "g_tzn": lambda call: call.settings.time_zone,
         "g_halocfg": lambda call: call.settings.halo,
         "gnsta": lambda _: [],  # no network of its own
         "gwsta": lambda _: 0,  # Wi-Fi is off
+        "gwnet": lambda _: [],
+        "g_ocpp": lambda call: call.settings.ocpp,
         "g_mac": _g_mac,
         "r_sn_": lambda call: call.plate.serial,
         "fw_v_": _fw_v_,
-        "r_wel": lambda call: 0 if call.plate.layout is Layout.UBLOX else 1,  # both good
+        "r_wel": lambda call: call.plate.dialect.weld_good,
         "r_not": lambda _: [],
         "gupdc": _gupdc,
         "supdp": _supdp,
+        "r_hup": lambda _: {"st": 0},  # there is no access point of its own
         "read_pin": _read_pin,
     }
 )

@@ -4,16 +4,13 @@ from typing import Annotated, Literal
 
 import msgspec
 
-SCHEDULES_MAX = 20
+from chargepin.charger.ports import ChargingRules, Sharing, Solar
+from chargepin.charger.stock.schedules import Schedule, Switch
 
-Switch = Literal[0, 1]
 UserId = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 _Percent = Annotated[int, msgspec.Meta(ge=0, le=100)]
 _Seconds = Annotated[int, msgspec.Meta(ge=0, le=86_400)]
 _Amperes = Annotated[int, msgspec.Meta(ge=0, le=1000)]
-_ScheduleId = Annotated[int, msgspec.Meta(ge=0, le=99)]
-_WattHours = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
-_WeekDays = tuple[Switch, Switch, Switch, Switch, Switch, Switch, Switch]
 _ZoneName = Annotated[
     str,
     msgspec.Meta(max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}\Z"),
@@ -66,57 +63,25 @@ class ControlMode(msgspec.Struct, frozen=True):
     mode: Literal[0]
 
 
-class EnergyTarget(msgspec.Struct, frozen=True):
-    """When a schedule ends early: type 1 after value Wh, type 0 never."""
+class Ocpp(msgspec.Struct, frozen=True):
+    """`s_ocpp`: the back office. u its address, chid this charger's name there, e whether on.
 
-    type: Switch = 0
-    value: _WattHours = 0
+    pw is taken and forgotten: nothing here signs in, and real chargers tell it to everybody.
+    """
 
+    u: Annotated[str, msgspec.Meta(max_length=256)]
+    chid: Annotated[str, msgspec.Meta(max_length=64)]
+    pw: Annotated[str, msgspec.Meta(max_length=64)]
+    e: Switch
 
-class Schedule(msgspec.Struct, frozen=True):
-    """One entry of `s_sch`. start and stop: HHMM as an integer, UTC. days: Monday first."""
-
-    sid: _ScheduleId
-    start: int
-    stop: int
-    days: _WeekDays
-    mcr: Annotated[int, msgspec.Meta(ge=6, le=32)] = 32
-    type: Literal[0] = 0
-    enabled: Switch = 1
-    target: EnergyTarget = EnergyTarget()
-    repeat: Switch = 1
-
-    def __post_init__(self) -> None:
-        for clock in (self.start, self.stop):
-            hours, minutes = divmod(clock, 100)
-            if not (0 <= hours <= 23 and minutes <= 59):  # noqa: PLR2004  # a day has 24 hours
-                raise ValueError("start and stop are times of day, such as 2330")
-
-    def shown(self) -> dict[str, object]:
-        """As `r_schs` gives it back: times as text, days as bits with Monday the lowest."""
-        members: dict[str, object] = msgspec.to_builtins(self)
-        members["start"], members["stop"] = f"{self.start:04d}", f"{self.stop:04d}"
-        members["days"] = sum(on << day for day, on in enumerate(self.days))
-        return members
-
-
-class Schedules(msgspec.Struct, frozen=True):
-    """`s_sch`: entries to insert, or to replace by their sid."""
-
-    schedules: Annotated[tuple[Schedule, ...], msgspec.Meta(max_length=SCHEDULES_MAX)]
-
-
-class ScheduleIds(msgspec.Struct, frozen=True):
-    """`clr_sch`: entries to remove."""
-
-    sid: Annotated[tuple[_ScheduleId, ...], msgspec.Meta(max_length=100)]
+    def __repr__(self) -> str:
+        return f"Ocpp({self.u!r})"
 
 
 class StockSettings(msgspec.Struct, frozen=True):
     """All settings of one charger that its power side does not keep itself.
 
     house_limit_a: of the house's connection. user_id: who uses it, as the app last said.
-    manual: somebody has started or stopped the charge by hand.
     """
 
     time_zone: TimeZone = TimeZone("Etc/UTC")
@@ -127,4 +92,16 @@ class StockSettings(msgspec.Struct, frozen=True):
     house_limit_a: int = 32
     schedules: tuple[Schedule, ...] = ()
     user_id: UserId = 1
-    manual: bool = False
+    ocpp: Ocpp = Ocpp("", "", "", 0)
+
+    @property
+    def rules(self) -> ChargingRules:
+        """What they are to the power side."""
+        eco, sharing = self.eco_smart, self.power_sharing
+        return ChargingRules(
+            windows=tuple(each.window for each in self.schedules if each.enabled),
+            house_limit_a=self.house_limit_a,
+            sharing=Sharing(sharing.mcpp, sharing.min_a) if sharing.dyps else None,
+            solar=Solar(only=bool(eco.esm), percent=eco.esp) if eco.ese else None,
+            one_phase=bool(self.phase_switch.enabled),
+        )

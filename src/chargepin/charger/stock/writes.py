@@ -19,15 +19,22 @@ from chargepin.charger.stock.call import (
     record,
     wrong,
 )
-from chargepin.charger.stock.settings import (
+from chargepin.charger.stock.dialect import Stop, Timetable
+from chargepin.charger.stock.schedules import (
+    BAD_TIME,
     SCHEDULES_MAX,
+    SLOTS,
+    ScheduleIds,
+    Schedules,
+    unpacked,
+)
+from chargepin.charger.stock.settings import (
     ControlMode,
     EcoSmart,
     Halo,
+    Ocpp,
     PhaseSwitch,
     PowerSharing,
-    ScheduleIds,
-    Schedules,
     TimeZone,
 )
 from chargepin.core.catalogue import Version
@@ -35,17 +42,24 @@ from chargepin.core.catalogue import Version
 _HOUSE_LIMIT_MAX_A = 250
 _INTEGER_MAX = 2**31 - 1
 _CLOCK = re.compile(r"[0-9]{8}0[0-6][0-9]{4}")
+_PAIR = re.compile(r"[0-9]{2}")
 
 
 def _w_cha(call: Call) -> Changed:
     wanted = integer(call, 0, 2)
     if wanted == 1:
         call.hardware.start(call.now_s)
-    elif wanted in {0, call.plate.family.pause_value}:
-        call.hardware.pause(call.now_s)
-    else:
-        return Changed(call.settings)  # such families ignore a 2, and say nothing
-    return Changed(replace(call.settings, manual=True))
+        return Changed(call.settings)
+    match call.plate.dialect.stops[wanted]:
+        case Stop.IGNORED:
+            return Changed(call.settings)
+        case Stop.REFUSED:
+            raise Refused(ErrorCode.NOT_NOW, "This charger is paused with 0.")
+        case Stop.PAUSE_ONCE if call.reading.status is ChargeStatus.PAUSED:
+            raise Refused(ErrorCode.PAUSED_ALREADY, "The charge is paused already.")
+        case _:
+            call.hardware.pause(call.now_s)
+            return Changed(call.settings)
 
 
 def _w_mx_i(call: Call) -> Changed:
@@ -86,23 +100,43 @@ def _clr_sch(call: Call) -> Changed:
     return Changed(replace(call.settings, schedules=kept), 0)
 
 
+def _w_sch(call: Call) -> Changed:
+    """One schedule in digits; what cannot be one is turned down in the value, not as an error."""
+    slots = call.plate.dialect.timetable is Timetable.SLOTS
+    turned_down = Changed(call.settings, {"code": BAD_TIME})
+    if not isinstance(call.par, str):
+        raise wrong("a text of digits is expected")
+    try:
+        sid, schedule = unpacked(call.par, 1 if slots else 2)
+    except ValueError:
+        return turned_down
+    others = tuple(each for each in call.settings.schedules if each.sid != sid)
+    if (slots and sid >= SLOTS) or len(others) == SCHEDULES_MAX:
+        return turned_down
+    kept = others if schedule is None else (*others, schedule)
+    ordered = tuple(sorted(kept, key=lambda each: each.sid))
+    return Changed(replace(call.settings, schedules=ordered), 0)
+
+
 def _s_cmode(call: Call) -> Changed:
     record(call, ControlMode)
     if call.reading.status is ChargeStatus.CHARGING:
         raise Refused(ErrorCode.WHILE_CHARGING, "The override stays until the charge has ended.")
-    return Changed(replace(call.settings, manual=False), 0)
+    call.hardware.by_rules(call.now_s)
+    return Changed(call.settings, 0)
 
 
-def _w_time(call: Call) -> object:
-    """Check the time and leave it: this computer's clock is set by its own means."""
+def _w_time(call: Call) -> Changed:
+    """Set the clock by which the charger keeps its schedules; no other looks at it."""
     if not (isinstance(call.par, str) and _CLOCK.fullmatch(call.par)):
         raise wrong("a UTC time is expected, ssmmhhddwwMMyy with Sunday 00")
-    without_week_day = call.par[:8] + call.par[10:]
+    second, minute, hour, day, _, month, year = (int(pair) for pair in _PAIR.findall(call.par))
     try:
-        datetime.strptime(without_week_day, "%S%M%H%d%m%y").replace(tzinfo=UTC)
+        time = datetime(2000 + year, month, day, hour, minute, second, tzinfo=UTC)
     except ValueError:
         raise wrong("there is no such time") from None
-    return None
+    call.hardware.set_clock(call.now_s, int(time.timestamp()))
+    return Changed(call.settings)
 
 
 def _s_tzn(call: Call) -> Changed:
@@ -132,6 +166,11 @@ def _s_halocfg(call: Call) -> Changed:
 def _w_hsh(call: Call) -> Changed:
     limit_a = integer(call, 0, _HOUSE_LIMIT_MAX_A)
     return Changed(replace(call.settings, house_limit_a=limit_a), 0)
+
+
+def _s_ocpp(call: Call) -> Changed:
+    ocpp = replace(record(call, Ocpp), pw="")
+    return Changed(replace(call.settings, ocpp=ocpp), 0)
 
 
 def _suser(call: Call) -> Changed:
@@ -172,6 +211,7 @@ WRITES: Mapping[str, Handler] = MappingProxyType(
         "s_alo": _s_alo,
         "s_sch": _s_sch,
         "clr_sch": _clr_sch,
+        "w_sch": _w_sch,
         "s_cmode": _s_cmode,
         "Wtime": _w_time,
         "s_tzn": _s_tzn,
@@ -181,6 +221,8 @@ WRITES: Mapping[str, Handler] = MappingProxyType(
         "s_phsw": _s_phsw,
         "s_halocfg": _s_halocfg,
         "w_hsh": _w_hsh,
+        "w_power_boost": _w_hsh,
+        "s_ocpp": _s_ocpp,
         "suser": _suser,
         "rebot": _rebot,
         "supds": _supds,
