@@ -4,9 +4,10 @@ import pytest
 
 from chargepin.core import commands
 from chargepin.core import guard_state as state
-from chargepin.core.durable import Durable, Mode, Policy
+from chargepin.core.durable import Durable, Mode, Policy, Profile, usual_policy
 from chargepin.core.guard_state import (
     Answer,
+    ClearLog,
     DropAll,
     ForgetBluetoothBonds,
     Grant,
@@ -88,6 +89,33 @@ def test_a_protected_charger_asks_its_owner_for_no_presence() -> None:
     assert params_of(bench).flags is Flag(0)
 
 
+# ---- the EU's rules ---------------------------------------------------------------------------
+
+EU = replace(OPEN, profile=Profile.EU, policy=usual_policy(Profile.EU))
+
+
+def test_in_the_eu_profile_presence_is_needed_and_nobody_can_switch_that_off() -> None:
+    bench = Bench(EU)
+    bench.wait(600)
+    link = bench.by_nothing()
+    assert bench.command(link, FIRST) == denied(link, commands.PRESENCE_NEEDED)
+    bench.press()
+    without = commands.SetPolicy(Policy(first_set_needs_presence=False))
+    assert bench.command(link, without) == denied(link, commands.PROFILE_DECIDES)
+    with_presence = commands.SetPolicy(Policy(first_set_needs_presence=True))
+    assert bench.command(link, with_presence) == done(link)
+    assert bench.command(link, FIRST)[0] == Answer(link)
+
+
+def test_the_profile_and_its_policy_outlive_a_reset() -> None:
+    for profile in Profile:
+        bench = Bench(replace(PROTECTED, profile=profile, policy=Policy()))
+        bench.hold()
+        assert bench.stored.mode is Mode.OPEN
+        assert bench.stored.profile is profile
+        assert bench.stored.policy == Policy(first_set_needs_presence=profile is Profile.EU)
+
+
 # ---- reset ------------------------------------------------------------------------------------
 
 
@@ -103,11 +131,12 @@ def test_a_reset_erases_all_but_identity_and_counters(
     bench = Bench(USED)
     link = bench.by_bond()
     effects = bench.hold() if by_button else bench.command(link, commands.Reset())
-    erased = (ForgetBluetoothBonds(), DropAll("the charger was reset"))
+    erased = (ClearLog(), ForgetBluetoothBonds(), DropAll("the charger was reset"))
     assert effects == (erased if by_button else (Answer(link), *erased))
     assert bench.stored == Durable(incarnation=2, generation=1, starts=1)
     assert bench.phase(link) is Phase.CLOSED
-    assert bench.entries[-1] == state.Entry("reset", {"incarnation": 2})
+    by = "button" if by_button else OWNER.bond_id
+    assert bench.entries[-1] == state.Entry("reset", {"incarnation": 2, "by": by})
 
 
 def test_after_a_reset_the_next_passcode_has_a_generation_never_used() -> None:

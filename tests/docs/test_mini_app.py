@@ -149,6 +149,8 @@ async def test_every_passcode_method_answers_as_the_table_says(tmp_path: Path) -
             ("bonds.list", {"after": 0}),
             ("bonds.forget", {"id": bond["id"]}),
             ("log.read", None),
+            ("tamper.seen", None),
+            ("passcode.viewed", {"times": 2}),
             ("pause.end", None),
             ("policy.get", None),
             ("policy.set", {"first_set_needs_presence": False}),

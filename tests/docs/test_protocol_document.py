@@ -11,6 +11,7 @@ import pytest
 
 from chargepin.account.operations import OPERATIONS
 from chargepin.charger import (
+    daemon,
     dialog,
     inbox,
     own,
@@ -35,6 +36,8 @@ from chargepin.core import (
     guard_state,
     identity,
     lockout,
+    log_events,
+    log_summary,
     pairing_window,
     passcode,
     slots,
@@ -154,6 +157,7 @@ PARAMETERS: Mapping[str, type[msgspec.Struct]] = {
     "bonds.list": own.PageParameters,
     "bonds.forget": own.ForgetParameters,
     "log.read": own.PageParameters,
+    "passcode.viewed": own.ViewedParameters,
     "pairing.open": own.PairingParameters,
     "claim": own.ClaimParameters,
     "update.start": own.VersionParameters,
@@ -186,13 +190,17 @@ def test_errors_of_passcode_methods() -> None:
 
 
 def test_events_of_the_security_log() -> None:
-    told = {row[0] for row in table("log-events")}
-    modules = guard, guard_changes, requests, dialog, store
+    rows = {row[0]: row[2] for row in table("log-events")}
+    modules = guard, guard_changes, requests, dialog, store, daemon, updating
     written = "\n".join(inspect.getsource(each) for each in modules)
     noted = set(re.findall(r'\bEntry\(\s*"(\w+)"', written))
     noted |= set(re.findall(r'\b_done\(guard, [^"]*?"(\w+)"', written))
-    assert noted <= told
-    assert {name for name in told if f'"{name}"' in written} == told
+    assert noted <= rows.keys()
+    summaries = {log_events.TRIMMED, log_events.CLEARED}
+    assert {name for name in rows if f'"{name}"' in written} | summaries == rows.keys()
+    assert rows.keys() == log_events.KINDS.keys()
+    for event, kind in log_events.KINDS.items():
+        assert ("**e**" in rows[event], "**p**" in rows[event]) == (kind.evidence, kind.personal)
 
 
 def phases(text: str) -> Iterable[guard_state.Phase]:
@@ -261,6 +269,7 @@ LIMITS = {
     "Bluetooth bonds": bonds.BLUETOOTH_CAPACITY,
     "codes that may be drawn": passcode.POSSIBLE_CODES,
     "log entries kept": store.ENTRIES_KEPT,
+    "log entries kept of each event that is evidence": log_summary.KEPT_OF_EACH,
 }
 
 

@@ -1,6 +1,7 @@
-"""The simulated charger's front: a Unix socket takes what hands would do to a real one.
+"""The charger's front: what a finger on the button means, and a simulated front's socket.
 
-One word a line: press, hold (ten seconds), plug, unplug. Each is answered with a line.
+One word a line: press, hold (ten seconds), plug, unplug, tamper (take the cover off), cover (put
+it back). Each is answered with a line.
 """
 
 import asyncio
@@ -9,8 +10,32 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+HELD_S = 10.0
 LONGEST_WORD_BYTES = 64
 LONGEST_ADDRESS_BYTES = 107  # unix(7): 108 with the zero at the end
+
+
+class Presses:
+    """Tells a short press from a button that is held. tell: with held=True after ten seconds."""
+
+    def __init__(self, tell: Callable[[bool], None]) -> None:
+        self._tell = tell
+        self._holding: asyncio.TimerHandle | None = None
+
+    def moved(self, down: bool) -> None:  # noqa: FBT001 - the callback that the port names
+        """The button went down, or came up."""
+        holding, self._holding = self._holding, None
+        if holding is not None:
+            holding.cancel()
+        if down:
+            loop = asyncio.get_running_loop()
+            self._holding = loop.call_later(HELD_S, self._held)
+        elif holding is not None:
+            self._tell(False)
+
+    def _held(self) -> None:
+        self._holding = None
+        self._tell(True)
 
 
 class Front:

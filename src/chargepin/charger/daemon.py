@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from chargepin.charger.air import Air, Appearance
-from chargepin.charger.button import Front
+from chargepin.charger.button import Front, Presses
 from chargepin.charger.hardware import SimulatedHardware
 from chargepin.charger.inbox import Ending
 from chargepin.charger.lasting import LastingAir
@@ -31,7 +31,14 @@ from chargepin.core.catalogue import (
     serial_of,
     supports_passcode,
 )
-from chargepin.core.durable import Durable, Factory, Mode, PasscodeCredential
+from chargepin.core.durable import (
+    Durable,
+    Factory,
+    Mode,
+    PasscodeCredential,
+    Profile,
+    usual_policy,
+)
 from chargepin.core.gatt import Layout, layout_named
 from chargepin.core.pairing_window import Draw
 from chargepin.core.passcode import Passcode, entered
@@ -40,6 +47,7 @@ from chargepin.machine.controller import Controller, open_controller
 
 SALT_BYTES = 16
 PROFILE = 1
+WRITTEN_UNIX_S = 1_735_689_600  # 2025-01-01
 
 Report: TypeAlias = Callable[[str], None]
 Rule: TypeAlias = Callable[[state.Guard, state.Event, float], state.Step]
@@ -50,8 +58,8 @@ class Setup:
     """What a charger is told when it is started.
 
     directory: its private files. software: what left the factory; an update kept in the directory
-    wins. layout: its radio module. factory_passcode: from the factory file, used at the first start
-    only.
+    wins. layout: its radio module. factory_passcode, profile: from the factory file, used at the
+    first start only.
     """
 
     serial: str
@@ -60,20 +68,24 @@ class Setup:
     directory: Path
     layout: Layout
     factory_passcode: Passcode | None = None
+    profile: Profile = Profile.NONE
 
 
-def first_state(store: Store, unit: Unit, factory: Passcode | None) -> Durable:
+def first_state(
+    store: Store, unit: Unit, factory: Passcode | None, profile: Profile = Profile.NONE
+) -> Durable:
     """What was stored, or a new charger's beginning. Raises StoreFailed."""
     kept = store.load()
     if kept is not None:
         return kept
+    new = Durable(profile=profile, policy=usual_policy(profile))
     if factory is None:
-        return Durable()
+        return new
     salt = unit.random(SALT_BYTES)
     witness = handshake.passcode_witness(factory, unit.identity, salt, PROFILE)
     credential = PasscodeCredential(handshake.verifier_of(witness), salt, PROFILE)
-    return Durable(
-        mode=Mode.PROTECTED, generation=1, credential=credential, factory=Factory(credential)
+    return replace(
+        new, mode=Mode.PROTECTED, generation=1, credential=credential, factory=Factory(credential)
     )
 
 
@@ -85,10 +97,11 @@ def setup_of(
     directory: Path,
     factory_passcode_file: Path | None = None,
     radio_module: str | None = None,
+    profile: str = Profile.NONE.value,
 ) -> Setup:
     """Read the options of `serve charger`. Raises ValueError or OSError with a sentence.
 
-    radio_module: None for the one that the family is simulated with.
+    radio_module: None for the one that the family is simulated with. profile: "none" or "eu".
     """
     factory = None
     if factory_passcode_file is not None:
@@ -101,14 +114,16 @@ def setup_of(
         directory=directory,
         layout=family.layout if radio_module is None else layout_named(radio_module),
         factory_passcode=factory,
+        profile=Profile(profile),
     )
 
 
 class StoredBonds:
-    """Bluetooth bonds in the charger's store, at hand in memory."""
+    """Bluetooth bonds in the charger's store, at hand in memory. now_s: running seconds."""
 
-    def __init__(self, store: SQLiteStore) -> None:
+    def __init__(self, store: SQLiteStore, now_s: Callable[[], float] = lambda: 0.0) -> None:
         self._store = store
+        self._now_s = now_s
         self._bonds = {
             identity: msgspec.json.decode(value, type=BluetoothBond)
             for identity, value in store.bluetooth_bonds().items()
@@ -118,7 +133,14 @@ class StoredBonds:
         return self._bonds.get(identity)
 
     def put(self, bond: BluetoothBond) -> None:
-        self._store.put_bluetooth_bond(bond.identity, msgspec.json.encode(bond))
+        before = self._bonds.get(bond.identity)
+        entry = None
+        if bond.authenticated and (before is None or before.long_term_key != bond.long_term_key):
+            detail: dict[str, str | int] = {"bond": bond.bond_id, "name": bond.phone.name}
+            entry = state.Entry("bluetooth_bond_added", detail)
+        self._store.put_bluetooth_bond(
+            bond.identity, msgspec.json.encode(bond), entry, known_unix_s(), self._now_s()
+        )
         self._bonds[bond.identity] = bond
 
     def delete(self, identity: str) -> None:
@@ -157,7 +179,7 @@ class Daemon:
         self._update_pace_s = update_pace_s
         self._draw = draw
         self._unit = Unit(key, identity, setup.serial, secrets.token_bytes)
-        address, self._bonds = address_of(store), StoredBonds(store)
+        address, self._bonds = address_of(store), StoredBonds(store, self._now_s)
         self._lasting = LastingAir(
             controller,
             lambda: open_controller(controller.name),
@@ -170,10 +192,12 @@ class Daemon:
         self._front = Front(
             setup.directory / "button",
             {
-                "press": lambda: self.service.button(held=False),
+                "press": self._press,
                 "hold": lambda: self.service.button(held=True),
                 "plug": self._plug,
                 "unplug": self._unplug,
+                "tamper": lambda: self._housing(opened=True),
+                "cover": lambda: self._housing(opened=False),
             },
         )
         self._service: Service | None = None
@@ -279,7 +303,7 @@ class Daemon:
         )
         software = updater.installed
         durable = await asyncio.to_thread(
-            first_state, self._store, self._unit, setup.factory_passcode
+            first_state, self._store, self._unit, setup.factory_passcode, setup.profile
         )
         start = guard.powered_up(durable, software, updater.oldest_app)
         available = updater.newest() is not None
@@ -292,7 +316,7 @@ class Daemon:
         self._stock = StockMethods(
             plate, self._hardware, updater, kept_settings(self._store), now_s=now_s
         )
-        clocks = Clocks(running_s, unix_s)
+        clocks = Clocks(running_s, known_unix_s)
         self._service = Service(
             self._unit,
             self._store,
@@ -305,6 +329,9 @@ class Daemon:
             step=self._rule,
             draw=self._draw,
         )
+        service = self._service
+        self._hardware.on_button(Presses(lambda held: service.button(held=held)).moved)
+        self._hardware.on_tamper(lambda opened: service.housing(opened=opened))
         protected = durable.mode is not Mode.OPEN
         if protected and not supports_passcode(software):
             self._report(
@@ -324,6 +351,18 @@ class Daemon:
         except StoreFailed as error:
             self._report(f"{error}. The last minutes of metering are lost.")
 
+    def _now_s(self) -> float:
+        return self.service.now_s()
+
+    def _press(self) -> None:
+        assert self._hardware is not None  # noqa: S101 - `start` made it
+        self._hardware.press_button(down=True)
+        self._hardware.press_button(down=False)
+
+    def _housing(self, *, opened: bool) -> None:
+        assert self._hardware is not None  # noqa: S101 - `start` made it
+        self._hardware.open_housing(opened=opened)
+
     def _plug(self) -> None:
         assert self._hardware is not None  # noqa: S101 - `start` made it
         try:
@@ -337,6 +376,12 @@ class Daemon:
             self._hardware.plug_out(self.service.now_s())
         except NotPossible as error:
             raise ValueError(str(error)) from error
+
+
+def known_unix_s() -> int:
+    """The wall clock; 0 while it stands before this program was written: nobody has set it."""
+    now_s = unix_s()
+    return now_s if now_s >= WRITTEN_UNIX_S else 0
 
 
 async def _cancelled(task: asyncio.Future[Any]) -> None:

@@ -117,11 +117,7 @@ class PairingDialog:
             case PairingFailed(_, address):
                 self._log(Entry("pairing_failed", {"address": address}))
                 self._failed()
-            case BluetoothBonded(link, None):
-                self._log(Entry("bluetooth_bond_added", {"link": link}))
             case BluetoothBonded(_, phone) if phone is not None:
-                detail: dict[str, str | int] = {"bond": phone.bond_id, "name": phone.name}
-                self._log(Entry("bluetooth_bond_added", detail))
                 if self._window is not None:
                     members = {"bond": phone.bond_id, "name": phone.name}
                     self._say(self._window.opener, "pairing_done", members)

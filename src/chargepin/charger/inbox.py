@@ -28,6 +28,13 @@ class Button:
 
 
 @dataclass(frozen=True, slots=True)
+class Housing:
+    """What the tamper switch says."""
+
+    opened: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Timer:
     pass
 
@@ -40,6 +47,13 @@ class Noted:
 
 
 @dataclass(frozen=True, slots=True)
+class Counted:
+    """Something of strangers, that the log has as a number."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class End:
     ending: Ending
 
@@ -47,7 +61,7 @@ class End:
 Told: TypeAlias = LinkOpened | LinkClosed | Written | LinkAuthenticated
 """Events of the air that wait; those of pairings are taken at once."""
 
-Item: TypeAlias = Told | Button | Timer | Noted | End
+Item: TypeAlias = Told | Button | Housing | Timer | Noted | Counted | End
 
 
 class Inbox:

@@ -69,6 +69,12 @@ class PageParameters(msgspec.Struct, frozen=True):
     after: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
 
 
+class ViewedParameters(msgspec.Struct, frozen=True):
+    """times: how often the app showed the passcode since it last said so."""
+
+    times: Annotated[int, msgspec.Meta(ge=1, le=1000)]
+
+
 class ClaimParameters(msgspec.Struct, frozen=True):
     account: Annotated[str, msgspec.Meta(pattern=r"^[ -~]{1,64}\Z")]
     root_key: _Hash
@@ -163,6 +169,8 @@ class OwnMethods:
                 "pairing.open": self._open_window,
                 "pairing.close": lambda _, __: CloseWindow(),
                 "log.read": self._log,
+                "tamper.seen": lambda _, __: Ask(commands.SeeTamper(), lambda _: {}),
+                "passcode.viewed": self._viewed,
                 "pause.end": lambda _, __: Ask(commands.EndPause(), lambda _: {}),
                 "policy.get": self._policy,
                 "policy.set": self._set_policy,
@@ -298,10 +306,21 @@ class OwnMethods:
 
     # ---- log, policy, claim, update -------------------------------------------------------
 
-    def _log(self, par: object, _: Caller) -> Outcome:
+    def _log(self, par: object, caller: Caller) -> Outcome:
         page = _read(par or {}, PageParameters)
         entries = _page(self._store.entries(page.after, 40))
-        return Tell({"entries": entries, "head": self._store.head})
+        return Tell(
+            {
+                "entries": entries,
+                "head": self._store.head,
+                "begins": self._store.log_begins,
+                "counting": dict(caller.guard.counted),
+            }
+        )
+
+    def _viewed(self, par: object, _: Caller) -> Outcome:
+        times = _read(par, ViewedParameters).times
+        return Ask(commands.PasscodeViewed(times), lambda _: {})
 
     def _policy(self, _: object, caller: Caller) -> Outcome:
         return Tell(msgspec.to_builtins(caller.guard.durable.policy))

@@ -296,16 +296,22 @@ class Store(Protocol):
         *,
         forget_bluetooth_bonds: bool = False,
         forget_bluetooth_bond: str | None = None,
+        clear_log: bool = False,
     ) -> None:
         """Store the state and chain the entries to the log, in one durable transaction.
 
         forget_bluetooth_bonds, forget_bluetooth_bond: delete all, or the one kept under this
-        identity, with it, or they would count again after a power cut. Raises StoreFailed.
+        identity, with it, or they would count again after a power cut. clear_log: erase what the
+        log says of persons before the entries; its chain goes on. Raises StoreFailed.
         """
 
     @property
     def head(self) -> Head:
         """Of the security log, as of the last commit."""
+
+    @property
+    def log_begins(self) -> Head:
+        """Which head the log's unbroken chain follows; what is older is evidence, with gaps."""
 
     def entries(self, after: int, limit: int) -> Sequence[log.Entry]:
         """Log entries with a higher sequence, oldest first. Raises StoreFailed."""

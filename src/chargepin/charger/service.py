@@ -11,11 +11,12 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import assert_never
+from typing import TypeAlias, assert_never
 
 from chargepin.charger.air import (
     Air,
     AirEvent,
+    BluetoothBonded,
     BluetoothPhone,
     Door,
     LinkAuthenticated,
@@ -24,7 +25,17 @@ from chargepin.charger.air import (
     Written,
 )
 from chargepin.charger.dialog import PairingDialog
-from chargepin.charger.inbox import Button, End, Ending, Inbox, Noted, Timer, Told
+from chargepin.charger.inbox import (
+    Button,
+    Counted,
+    End,
+    Ending,
+    Housing,
+    Inbox,
+    Noted,
+    Timer,
+    Told,
+)
 from chargepin.charger.own import OwnMethods
 from chargepin.charger.ports import Store, StoreFailed, Unit, Updates
 from chargepin.charger.requests import Inside, Requests
@@ -32,12 +43,12 @@ from chargepin.charger.rights import Rights
 from chargepin.charger.session import Session
 from chargepin.charger.stock import StockMethods
 from chargepin.charger.updating import Updating
-from chargepin.core import bonds, channel, commands, guard, identity, slots
+from chargepin.core import channel, commands, guard, identity, slots
 from chargepin.core import guard_state as state
 from chargepin.core.bonds import Role
 from chargepin.core.durable import Mode
 from chargepin.core.handshake import HandshakeError
-from chargepin.core.identity import Credential, MessageType
+from chargepin.core.log_events import REPLAYED
 from chargepin.core.pairing_window import Draw, Why
 
 TICK_S = 60.0
@@ -51,6 +62,8 @@ class Clocks:
     running_s: Callable[[], float]
     unix_s: Callable[[], int]
 
+
+Taken: TypeAlias = Told | Button | Housing | Timer | Noted | Counted
 
 # A closed link still gets what is queued for it, such as a receipt, before it is hung up.
 _SETTLED = (state.Phase.GRANTED, state.Phase.CLOSED)
@@ -87,7 +100,6 @@ class Service:
         self._offset_s = start.guard.started_s - clocks.running_s()
         self._inbox = Inbox(partial(air.drop, flush=False))
         self._sessions: dict[int, Session] = {}
-        self._hellos: dict[int, identity.Hello] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._tick_s = start.guard.started_s + TICK_S
         self._dialog = PairingDialog(
@@ -96,10 +108,10 @@ class Service:
             self.now_s,
             self._may_open_window,
             self._say,
-            lambda entry: self._inbox.put(Noted(entry)),
+            self._log,
         )
         self.rights = Rights(lambda: self._guard, stock.layout, self._dialog)
-        self._updating = Updating(updates, report, self._restart_soon)
+        self._updating = Updating(updates, report, self._restart_soon, self._log)
         inside = Inside(
             guard=lambda: self._guard,
             put=self._put,
@@ -117,12 +129,18 @@ class Service:
     def tell(self, event: AirEvent) -> None:
         """Append what happened on the air; a link that floods the inbox is dropped."""
         self._dialog.heard(event)
+        if isinstance(event, BluetoothBonded) and event.phone is None:
+            self._inbox.put(Counted("just_works_bond"))
         if isinstance(event, LinkOpened | LinkClosed | Written | LinkAuthenticated):
             self._inbox.put(event)
 
     def button(self, *, held: bool) -> None:
         """The button was pressed, or held for ten seconds."""
         self._inbox.put(Button(held))
+
+    def housing(self, *, opened: bool) -> None:
+        """The tamper switch says that the housing was opened, or closed again."""
+        self._inbox.put(Housing(opened))
 
     def stop(self, ending: Ending = Ending.STOPPED) -> None:
         """Finish what is in the inbox, then end `run`."""
@@ -143,6 +161,7 @@ class Service:
             while True:
                 item = await self._inbox.take()
                 if isinstance(item, End):
+                    await self._flush()
                     return item.ending
                 await self._take_or_drop(item)
                 self._dialog.look()
@@ -152,7 +171,7 @@ class Service:
                 self._timer.cancel()
             self._updating.cancel()
 
-    async def _take_or_drop(self, item: Told | Button | Timer | Noted) -> None:
+    async def _take_or_drop(self, item: Taken) -> None:
         """The one boundary: whatever a link may do to us costs that link, and nobody else."""
         try:
             await self._take(item)
@@ -166,7 +185,7 @@ class Service:
             if link is not None:
                 self._air.drop(link, flush=False)
 
-    async def _take(self, item: Told | Button | Timer | Noted) -> None:
+    async def _take(self, item: Taken) -> None:
         match item:
             case LinkOpened(link, _, nonce):
                 out = partial(self._air.send, link, Door.OWN)
@@ -175,7 +194,6 @@ class Service:
                 await self._put(state.LinkOpened(link))
             case LinkClosed(link):
                 self._sessions.pop(link, None)
-                self._hellos.pop(link, None)
                 self._requests.closed(link)
                 await self._put(state.LinkClosed(link))
             case Written(link, door, value):
@@ -188,6 +206,10 @@ class Service:
                 await self._note(entry)
             case Button(held):
                 await self._put(state.ButtonHeld() if held else state.ButtonPressed())
+            case Housing(opened):
+                await self._put(state.TamperChanged(opened))
+            case Counted(name):
+                await self._put(state.StrangersCounted(name, 1))
             case Timer():
                 await self._tick()
             case _:
@@ -225,6 +247,7 @@ class Service:
                 self._clocks.unix_s(),
                 forget_bluetooth_bonds=state.ForgetBluetoothBonds() in after.effects,
                 forget_bluetooth_bond=forget.identity if forget else None,
+                clear_log=state.ClearLog() in after.effects,
             )
         except StoreFailed as error:
             self._report(f"storage failed: {error}. Nothing was changed by the last request.")
@@ -234,6 +257,15 @@ class Service:
     async def _store_start(self) -> None:
         if not await self._stored(self._start):
             self._report("The start could not be written to the log.")
+
+    async def _flush(self) -> None:
+        """Put down what was counted of strangers and would be lost."""
+        after = guard.flushed(self._guard, self.now_s())
+        if after.entries and await self._stored(after):
+            self._guard = after.guard
+
+    def _log(self, entry: state.Entry) -> None:
+        self._inbox.put(Noted(entry))
 
     async def _note(self, entry: state.Entry, forget: BluetoothPhone | None = None) -> bool:
         return await self._stored(state.Step(self._guard, (), (entry,)), forget)
@@ -248,52 +280,20 @@ class Service:
         except (channel.ChannelError, identity.IdentityError, HandshakeError) as error:
             self._report(f"link {link} dropped: {error}")
             self._air.drop(link, flush=False)
+            name = REPLAYED if session.granted else "malformed"
+            await self._put(state.StrangersCounted(name, 1))
 
     async def _message(self, link: int, session: Session, message: bytes) -> None:
-        match message[0]:
-            case MessageType.HELLO:
-                hello = session.hello(message)
-                self._hellos[link] = hello
-                table = self._guard.durable.bonds
-                bond = None
-                if hello.credential is Credential.BOND:
-                    nonce = session.connection_nonce
-                    bond = bonds.by_tag(table, hello.tag, nonce, hello.nonce)
-                known = hello.protocol == identity.PROTOCOL and hello.suite == identity.SUITE
-                event = state.HelloReceived(link, hello.credential, hello.app, bond, known)
-                await self._put(event)
-            case MessageType.SHARE_P:
-                session.share(message)
-                await self._put(state.ShareReceived(link))
-            case MessageType.CONFIRM_P:
-                held = session.confirmed(message)
-                await self._put(state.ProofChecked(link, held, self._clocks.unix_s()))
-            case channel.RECORD:
-                await self._requests.in_record(link, session, session.open_record(message))
-            case _:
-                raise channel.ChannelError("an unknown type of message")
+        if message[0] == channel.RECORD:
+            await self._requests.in_record(link, session, session.open_record(message))
+        else:
+            table, unix_s = self._guard.durable.bonds, self._clocks.unix_s()
+            await self._put(session.said(link, message, table, unix_s))
 
     # ---- effects --------------------------------------------------------------------------
 
     def _carry_out(self, effect: state.Effect) -> None:
         match effect:
-            case state.SendParams(link):
-                session = self._sessions[link]
-                session.send(session.params(self._guard, effect, self._hellos[link]))
-            case state.Refuse(link):
-                self._sessions[link].send(self._sessions[link].refusal(self._guard, effect))
-            case state.Respond(link, verifier):
-                self._sessions[link].send(self._sessions[link].respond(verifier))
-            case state.Grant(link, role, bond_id):
-                session = self._sessions[link]
-                session.grant()
-                generation = self._guard.durable.generation
-                members = {"role": role.word, "generation": generation, "bond": bond_id}
-                session.event("granted", members)
-            case state.RoleRaised(link, role):
-                self._say(link, "role_raised", {"role": role.word})
-            case state.Answer(link, denial):
-                self._answer(link, denial)
             case state.Drop(link, why):
                 self._report(f"link {link} dropped: {why}")
                 self._air.drop(link, flush=True)
@@ -303,6 +303,33 @@ class Service:
                     self._air.drop(link, flush=True)
             case state.ForgetBluetoothBonds():
                 self._forget_bluetooth_bonds()
+            case state.ClearLog():
+                pass  # it was done in the transaction
+            case _:
+                self._tell_session(effect, self._sessions.get(effect.link))
+
+    def _tell_session(self, effect: state.OfSession, session: Session | None) -> None:
+        assert session is not None  # noqa: S101 - it is forgotten with the guard's link
+        match effect:
+            case state.SendParams():
+                session.send(session.params(self._guard, effect))
+            case state.Refuse():
+                session.send(session.refusal(self._guard, effect))
+            case state.Respond(_, verifier):
+                session.send(session.respond(verifier))
+            case state.Grant(_, role, bond_id):
+                session.grant()
+                generation = self._guard.durable.generation
+                members = {"role": role.word, "generation": generation, "bond": bond_id}
+                if role >= Role.ADMIN and self._guard.durable.tampered:
+                    members["tampered"] = True
+                session.event("granted", members)
+            case state.RoleRaised(link, role):
+                self._say(link, "role_raised", {"role": role.word})
+            case state.Tell(link, event):
+                self._say(link, event, {})
+            case state.Answer(link, denial):
+                self._answer(link, denial)
             case _:
                 assert_never(effect)
 

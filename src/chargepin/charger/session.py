@@ -5,9 +5,18 @@ from collections import deque
 from collections.abc import Callable, Mapping
 
 from chargepin.charger.ports import Unit
-from chargepin.core import bapi, channel, handshake, identity
+from chargepin.core import bapi, bonds, channel, handshake, identity
 from chargepin.core.commands import Denial
-from chargepin.core.guard_state import Guard, Refuse, SendParams
+from chargepin.core.guard_state import (
+    Event,
+    Guard,
+    HelloReceived,
+    ProofChecked,
+    Refuse,
+    SendParams,
+    ShareReceived,
+)
+from chargepin.core.identity import Credential, MessageType
 
 SHARE_BYTES = 65
 CONFIRM_BYTES = 32
@@ -28,22 +37,41 @@ class Session:
         self._unit = unit
         self._out = out
         self._hello = b""
+        self._credential = Credential.OPEN
         self._params = b""
         self._share_p = b""
         self._response: handshake.Response | None = None
         self._sealer: channel.Sealer | None = None
         self._opener: channel.Opener | None = None
 
-    def hello(self, message: bytes) -> identity.Hello:
-        """Begin anew with this HELLO. Raises IdentityError."""
-        self._hello, self._params, self._share_p, self._response = message, b"", b"", None
-        return identity.Hello.decode(message)
+    def said(self, link: int, message: bytes, table: bonds.Table, unix_s: int) -> Event:
+        """What a message of the handshake is to the guard. table: of the bonds a tag may name.
 
-    def params(self, guard: Guard, order: SendParams, hello: identity.Hello) -> bytes:
+        Raises IdentityError or ChannelError for what is none.
+        """
+        match message[0]:
+            case MessageType.HELLO:
+                self._hello, self._params, self._share_p, self._response = message, b"", b"", None
+                hello = identity.Hello.decode(message)
+                self._credential = hello.credential
+                bond = None
+                if hello.credential is Credential.BOND:
+                    bond = bonds.by_tag(table, hello.tag, self.connection_nonce, hello.nonce)
+                known = hello.protocol == identity.PROTOCOL and hello.suite == identity.SUITE
+                return HelloReceived(link, hello.credential, hello.app, bond, known)
+            case MessageType.SHARE_P:
+                self._share_p = _body(message, SHARE_BYTES)
+                return ShareReceived(link)
+            case MessageType.CONFIRM_P:
+                return ProofChecked(link, self._confirmed(message), unix_s)
+            case _:
+                raise channel.ChannelError("an unknown type of message")
+
+    def params(self, guard: Guard, order: SendParams) -> bytes:
         """Make and sign the PARAMS that the order asks for."""
         credential = guard.durable.credential
         params = identity.Params(
-            credential=hello.credential,
+            credential=self._credential,
             state=order.state,
             flags=order.flags,
             identity=self._unit.identity,
@@ -73,10 +101,6 @@ class Session:
         )
         return identity.sign_answer(self._unit.key, self._hello, refusal.encode())
 
-    def share(self, message: bytes) -> None:
-        """Remember SHARE_P for `respond`. Raises ChannelError for a wrong length."""
-        self._share_p = _body(message, SHARE_BYTES)
-
     def respond(self, verifier: handshake.Verifier | None) -> bytes:
         """Do the charger's half; None is the open charger. Raises HandshakeError."""
         if verifier is None:
@@ -91,8 +115,8 @@ class Session:
         share_v, confirm_v = self._response.share_v, self._response.confirm_v
         return bytes([identity.MessageType.SHARE_V]) + share_v + confirm_v
 
-    def confirmed(self, message: bytes) -> bool:
-        """Compare CONFIRM_P, in constant time. Raises ChannelError for a wrong length."""
+    def _confirmed(self, message: bytes) -> bool:
+        """Compare CONFIRM_P, in constant time."""
         confirm_p = _body(message, CONFIRM_BYTES)
         if self._response is None:
             return False

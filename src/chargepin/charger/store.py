@@ -7,16 +7,17 @@ key lives in a file of its own, because no reset and no damaged database may rep
 import sqlite3
 import threading
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from chargepin.charger.log_rows import LogRows
 from chargepin.charger.ports import StoreFailed
-from chargepin.core import log
-from chargepin.core.durable import Durable, Factory, Mode
+from chargepin.core import log, log_summary
+from chargepin.core.durable import Durable, Factory, Mode, Profile
 from chargepin.core.guard_state import Entry
 from chargepin.machine.database import (
     DatabaseCorrupt,
@@ -27,6 +28,7 @@ from chargepin.machine.database import (
 from chargepin.machine.files import private_directory, read_private, write_private
 
 ENTRIES_KEPT = 5000
+TRIMMED_AT_ONCE = 1000
 
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS kept (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
@@ -39,12 +41,14 @@ class IdentityFile(msgspec.Struct, frozen=True):
     """The identity key's seed, and what must outlive the loss of the database.
 
     incarnation, generation: the highest known. factory: the passcode of the factory file.
+    profile: which rules the unit left the factory with.
     """
 
     seed: bytes
     incarnation: int = 1
     generation: int = 0
     factory: Factory | None = None
+    profile: Profile = Profile.NONE
 
     def __repr__(self) -> str:
         return "IdentityFile()"
@@ -57,9 +61,16 @@ class SQLiteStore:
     sealed, with counters that were never used.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        entries_kept: int = ENTRIES_KEPT,
+        trimmed_at_once: int = TRIMMED_AT_ONCE,
+    ) -> None:
         """Open or make the files in a private directory. Raises StoreFailed."""
         self._directory = directory
+        self._log = LogRows(entries_kept, trimmed_at_once)
         self._lock = threading.Lock()
         self.set_aside: Path | None = None
         path = directory / "charger.sqlite"
@@ -68,7 +79,7 @@ class SQLiteStore:
             self._identity = self._open_identity()
             try:
                 self._connection = self._open(path)
-            except (DatabaseCorrupt, msgspec.MsgspecError):
+            except (DatabaseCorrupt, msgspec.MsgspecError, log.LogBroken):
                 self.set_aside = set_database_aside(path)
                 self._connection = self._open(path)
                 self._seal()
@@ -92,37 +103,32 @@ class SQLiteStore:
         *,
         forget_bluetooth_bonds: bool = False,
         forget_bluetooth_bond: str | None = None,
+        clear_log: bool = False,
     ) -> None:
-        chained = []
-        head = self.head
-        for entry in entries:
-            line = log.append(
-                head,
-                unix_s=unix_s,
-                running_s=durable.running_s,
-                event=entry.event,
-                detail=dict(entry.detail),
-            )
-            head = line.head
-            chained.append((line.sequence, msgspec.json.encode(line)))
         try:
-            with self._lock, writing(self._connection) as connection:
-                self._put(connection, "durable", msgspec.json.encode(durable))
-                connection.executemany("INSERT INTO log VALUES (?, ?)", chained)
-                oldest = head.sequence - ENTRIES_KEPT
-                connection.execute("DELETE FROM log WHERE sequence <= ?", (oldest,))
-                if forget_bluetooth_bonds:
-                    connection.execute("DELETE FROM bluetooth_bonds")
-                elif forget_bluetooth_bond is not None:
-                    self._delete_bond(connection, forget_bluetooth_bond)
+            with self._lock:
+                rows = self._log.copy()
+                with writing(self._connection) as connection:
+                    self._put(connection, "durable", msgspec.json.encode(durable))
+                    rows.write(connection, entries, unix_s, durable.running_s, clear=clear_log)
+                    if forget_bluetooth_bonds:
+                        connection.execute("DELETE FROM bluetooth_bonds")
+                    elif forget_bluetooth_bond is not None:
+                        self._delete_bond(connection, forget_bluetooth_bond)
+                self._log = rows
         except (OSError, sqlite3.Error) as error:
             raise StoreFailed(f"the state could not be stored: {error}") from error
-        self._head = head
         self._keep_counters(durable)
+        if clear_log:
+            self._wipe()
 
     @property
     def head(self) -> log.Head:
-        return self._head
+        return self._log.head
+
+    @property
+    def log_begins(self) -> log.Head:
+        return self._log.summary.begins
 
     def entries(self, after: int, limit: int) -> Sequence[log.Entry]:
         rows = self._read(
@@ -146,15 +152,30 @@ class SQLiteStore:
         rows = self._read("SELECT address, value FROM bluetooth_bonds", ())
         return {str(address): bytes(value) for address, value in rows}
 
-    def put_bluetooth_bond(self, address: str, value: bytes | None) -> None:
-        """Keep a Bluetooth bond, or with None delete it. Raises StoreFailed."""
+    def put_bluetooth_bond(
+        self,
+        address: str,
+        value: bytes | None,
+        entry: Entry | None = None,
+        unix_s: int = 0,
+        running_s: float = 0.0,
+    ) -> None:
+        """Keep a Bluetooth bond, or with None delete it. Raises StoreFailed.
+
+        entry: for the security log, in the same transaction: no bond comes without it.
+        """
         try:
-            with self._lock, writing(self._connection) as connection:
-                self._delete_bond(connection, address)
-                if value is not None:
-                    connection.execute(
-                        "INSERT INTO bluetooth_bonds VALUES (?, ?)", (address, value)
-                    )
+            with self._lock:
+                rows = self._log.copy()
+                with writing(self._connection) as connection:
+                    self._delete_bond(connection, address)
+                    if value is not None:
+                        connection.execute(
+                            "INSERT INTO bluetooth_bonds VALUES (?, ?)", (address, value)
+                        )
+                    if entry is not None:
+                        rows.write(connection, (entry,), unix_s, running_s)
+                self._log = rows
         except (OSError, sqlite3.Error) as error:
             raise StoreFailed(f"a Bluetooth bond could not be stored: {error}") from error
 
@@ -168,14 +189,13 @@ class SQLiteStore:
     def _open(self, path: Path) -> sqlite3.Connection:
         connection = open_database(path)
         try:
+            connection.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten
             with writing(connection):
                 for statement in _SCHEMA:
                     connection.execute(statement)
             self._connection = connection
             self.load()  # a state that cannot be read is as bad as a damaged file
-            newest = self._read("SELECT entry FROM log ORDER BY sequence DESC LIMIT 1", ())
-            decoded = [msgspec.json.decode(row[0], type=log.Entry) for row in newest]
-            self._head = decoded[0].head if decoded else log.EMPTY
+            self._log.read(connection)
         except BaseException:
             connection.close()
             raise
@@ -188,9 +208,15 @@ class SQLiteStore:
             incarnation=self._identity.incarnation + 1,
             generation=self._identity.generation + 1,
             factory=self._identity.factory,
+            profile=self._identity.profile,
         )
         aside = self.set_aside.name if self.set_aside else ""
         self.commit(sealed, [Entry("state_lost", {"kept_aside_as": aside})], 0)
+
+    def _wipe(self) -> None:
+        """What was erased goes from the write-ahead log, too; if not now, then at a later write."""
+        with self._lock, suppress(sqlite3.Error):
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def _open_identity(self) -> IdentityFile:
         path = self._directory / "identity.json"
@@ -209,7 +235,9 @@ class SQLiteStore:
 
     def _keep_counters(self, durable: Durable) -> None:
         kept = self._identity
-        now = IdentityFile(kept.seed, durable.incarnation, durable.generation, durable.factory)
+        now = IdentityFile(
+            kept.seed, durable.incarnation, durable.generation, durable.factory, durable.profile
+        )
         if kept == now:
             return
         self._identity = now
@@ -267,8 +295,7 @@ def look_into(directory: Path) -> Kept:
         durable = Durable() if state is None else msgspec.json.decode(state[0], type=Durable)
     except (OSError, sqlite3.Error, msgspec.MsgspecError) as error:
         raise StoreFailed(f"cannot read {directory}: {error}") from error
-    if entries:
-        log.verify(entries, log.Head(entries[0].sequence - 1, entries[0].previous))
+    log_summary.check(entries)
     key = Ed25519PrivateKey.from_private_bytes(identity.seed)
     return Kept(
         identity=key.public_key().public_bytes_raw(),

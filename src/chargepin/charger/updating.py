@@ -6,17 +6,26 @@ from collections.abc import Callable
 from chargepin.charger.ports import UpdateProgress, Updates, UpdateState
 from chargepin.core import bapi
 from chargepin.core.catalogue import Version
+from chargepin.core.guard_state import Entry
 
 
 class Updating:
-    """At most one update at a time. report tells the operator; restart is called at its end."""
+    """At most one update at a time.
+
+    report tells the operator, log the security log; restart is called at its end.
+    """
 
     def __init__(
-        self, updates: Updates, report: Callable[[str], None], restart: Callable[[], None]
+        self,
+        updates: Updates,
+        report: Callable[[str], None],
+        restart: Callable[[], None],
+        log: Callable[[Entry], None],
     ) -> None:
         self._updates = updates
         self._report = report
         self._restart = restart
+        self._log = log
         self._running: asyncio.Task[UpdateProgress] | None = None
 
     def begin(self, request_id: int, version: str | None) -> bytes:
@@ -27,8 +36,10 @@ class Updating:
             wanted = Version.parse(version) if version is not None else None
         except ValueError:
             return bapi.encode_error(request_id, "bad_parameters", "That is no version.")
-        if (wanted or self._updates.newest()) is None:
+        chosen = wanted or self._updates.newest()
+        if chosen is None:
             return bapi.encode_error(request_id, "no_update", "There is no newer software.")
+        self._log(Entry("update_started", {"software": str(chosen)}))
         self._running = asyncio.create_task(self._updates.run(wanted, self._progressed))
         return bapi.encode_reply(request_id, 0)
 
@@ -39,7 +50,9 @@ class Updating:
 
     def _progressed(self, progress: UpdateProgress) -> None:
         if progress.state is UpdateState.INSTALLED:
+            self._log(Entry("update_installed", {"software": str(self._updates.installed)}))
             self._report("The update is installed; the charger restarts.")
             self._restart()
         elif progress.state is UpdateState.FAILED:
+            self._log(Entry("update_failed", {"why": progress.error or ""}))
             self._report(f"The update failed: {progress.error}. The old software stays.")

@@ -86,6 +86,9 @@ def charger(
     factory_passcode_file: Annotated[
         Path | None, typer.Option(help="A passcode that is on from the first start.")
     ] = None,
+    profile: Annotated[
+        str, typer.Option(help="none, or eu: nothing is set up without somebody at the charger.")
+    ] = "none",
     imitate: Annotated[
         str | None,
         typer.Option(
@@ -129,6 +132,7 @@ def charger(
             directory=data,
             factory_passcode_file=factory_passcode_file,
             radio_module=radio_module,
+            profile=profile,
         )
         if setup.family.evidence is Evidence.SIMULATED_ONLY:
             terminal().warn(f"{setup.family.display_name}: simulated only, {setup.family.why}.")

@@ -62,8 +62,29 @@ class Reset:
     pass
 
 
+@dataclass(frozen=True, slots=True)
+class SeeTamper:
+    """Put away that the housing was opened."""
+
+
+@dataclass(frozen=True, slots=True)
+class PasscodeViewed:
+    """Have it written down that an app showed the passcode so many times."""
+
+    times: int
+
+
 Command: TypeAlias = (
-    SetPasscode | AddBond | ForgetBond | EndPause | SetPolicy | TakeClaim | Release | Reset
+    SetPasscode
+    | AddBond
+    | ForgetBond
+    | EndPause
+    | SetPolicy
+    | TakeClaim
+    | Release
+    | Reset
+    | SeeTamper
+    | PasscodeViewed
 )
 
 ROLE_NEEDED: dict[type[Command], Role] = {
@@ -75,6 +96,8 @@ ROLE_NEEDED: dict[type[Command], Role] = {
     TakeClaim: Role.OWNER,
     Release: Role.OWNER,
     Reset: Role.OWNER,
+    SeeTamper: Role.ADMIN,
+    PasscodeViewed: Role.USER,
 }
 
 
@@ -97,6 +120,11 @@ CHANGED = Denial(
 PRESENCE_NEEDED = Denial(
     "presence_needed",
     "Press the charger's button, or switch it off and on, then try again within two minutes.",
+)
+PROFILE_DECIDES = Denial(
+    "profile_decides",
+    "This charger was made for rules that ask for somebody at its button before a first passcode."
+    " That cannot be switched off.",
 )
 TABLE_FULL = Denial("bonds_full", "The charger knows as many phones as it can. Forget one first.")
 NO_SUCH_BOND = Denial("no_such_bond", "The charger does not know that phone.")

@@ -16,6 +16,13 @@ class Mode(Enum):
     SEALED = "sealed"
 
 
+class Profile(Enum):
+    """Which rules a unit left the factory with. EU: nothing is set up without presence."""
+
+    NONE = "none"
+    EU = "eu"
+
+
 @dataclass(frozen=True, slots=True)
 class PasscodeCredential:
     """What the charger keeps instead of the passcode. salt: 16 bytes. profile: 1 = Argon2id."""
@@ -33,6 +40,11 @@ class Policy:
     """The owner's rules. first_set_needs_presence: a first set needs a press or a power-up."""
 
     first_set_needs_presence: bool = False
+
+
+def usual_policy(profile: Profile) -> Policy:
+    """What a unit begins with, and what a reset returns to."""
+    return Policy(first_set_needs_presence=profile is Profile.EU)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +72,8 @@ class Durable:
 
     incarnation: rises with each reset. generation: of the newest passcode, never reused; 0 before
     the first. owner_token_hash: SHA-256 of the token that makes the setter's bond an owner's.
-    running_s: running seconds when this was stored. starts: power-ups so far.
+    running_s: running seconds when this was stored. starts: power-ups so far. profile: given at
+    the first start, for good. tampered: the housing was opened, and no admin has put that away.
     """
 
     mode: Mode = Mode.OPEN
@@ -75,3 +88,5 @@ class Durable:
     owner_token_hash: bytes | None = None
     running_s: float = 0.0
     starts: int = 0
+    profile: Profile = Profile.NONE
+    tampered: bool = False

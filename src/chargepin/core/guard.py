@@ -42,6 +42,8 @@ from chargepin.core.guard_state import (
     SoftwareChanged,
     Step,
     StrangersCounted,
+    TamperChanged,
+    Tell,
     Ticked,
     closed,
     counted,
@@ -117,6 +119,8 @@ def _take(guard: Guard, event: Event, now_s: float) -> Step:
             return _held(guard, now_s)
         case StrangersCounted(name, times):
             return Step(counted(guard, name, times))
+        case TamperChanged(opened):
+            return _tampered(guard) if opened else Step(guard, (), (Entry("tamper_ended"),))
         case SoftwareChanged(software, oldest_app):
             return Step(replace(guard, software=software, oldest_app=oldest_app))
         case Ticked():
@@ -224,11 +228,22 @@ def _share(guard: Guard, link: Link, event: ShareReceived, now_s: float) -> Step
     moved = replace(link, phase=Phase.PROVING, charged_s=now_s)
     credential = durable.credential
     assert credential is not None  # noqa: S101 - Mode.PROTECTED has one
-    entries = [Entry("attempt", {"charged": charged.charged, "generation": durable.generation})]
-    if charged.charged == lockout.WARN_AT:
-        entries.append(Entry("attempts_warning", {"charged": charged.charged}))
     effects = (Respond(event.link, credential.verifier),)
-    return Step(with_link(guard, event.link, moved), effects, tuple(entries))
+    return Step(with_link(guard, event.link, moved), effects, _charge_entries(guard, now_s))
+
+
+def _charge_entries(guard: Guard, now_s: float) -> tuple[Entry, ...]:
+    """An attempt, and what it comes to unless it proves right."""
+    charged = guard.durable.lockout.charged
+    entries = [Entry("attempt", {"charged": charged, "generation": guard.durable.generation})]
+    if charged == lockout.WARN_AT:
+        entries.append(Entry("attempts_warning", {"charged": charged}))
+    refusal = guard.durable.lockout.refusal(now_s)
+    if refusal is not None and refusal.reason is Refused.PAUSED:
+        entries.append(Entry("paused", {"seconds": round(refusal.retry_after_s)}))
+    elif refusal is not None:
+        entries.append(Entry("exhausted", {"charged": charged}))
+    return tuple(entries)
 
 
 def _refusal_of_share(guard: Guard, link: Link) -> RefusalCode | None:
@@ -283,9 +298,11 @@ def _checked(guard: Guard, link: Link, event: ProofChecked) -> Step:
 
 
 def _pressed(guard: Guard, now_s: float) -> Step:
-    durable = replace(guard.durable, lockout=guard.durable.lockout.pressed(now_s))
-    guard = replace(guard, durable=durable, pressed_s=now_s)
     entries = [Entry("button_pressed")]
+    pressed = guard.durable.lockout.pressed(now_s)
+    if pressed is not guard.durable.lockout:
+        entries.append(Entry("button_window_opened", {"tries": lockout.WINDOW_TRIES}))
+    guard = replace(guard, durable=replace(guard.durable, lockout=pressed), pressed_s=now_s)
     effects: tuple[Effect, ...] = ()
     # Who proved the passcode itself and stands at the charger is an owner; a bond's role is fixed
     # at issue. With two such sessions nobody can tell whose owner pressed.
@@ -306,14 +323,28 @@ def _held(guard: Guard, now_s: float) -> Step:
     if now_s >= guard.started_s + RESET_WITHIN_S:
         entry = Entry("reset_refused", {"why": "more than two minutes after power-up"})
         return Step(guard, (), (entry,))
-    return reset(guard, ())
+    return reset(guard, (), "button")
+
+
+def _tampered(guard: Guard) -> Step:
+    admins = [n for n, link in guard.links.items() if link.role >= Role.ADMIN]
+    guard = replace(guard, durable=replace(guard.durable, tampered=True))
+    return Step(guard, tuple(Tell(n, "tampered") for n in admins), (Entry("tampered"),))
+
+
+def flushed(guard: Guard, now_s: float) -> Step:
+    """Put down what was counted of strangers, as before the charger stops."""
+    if not guard.counted:
+        return Step(guard)
+    entries = (Entry("strangers", dict(guard.counted)),)
+    return Step(replace(guard, counted=MappingProxyType({}), counted_s=now_s), (), entries)
 
 
 def _ticked(guard: Guard, now_s: float) -> Step:
     entries: tuple[Entry, ...] = ()
-    if guard.counted and now_s >= guard.counted_s + COUNT_FOR_S:
-        entries = (Entry("strangers", dict(guard.counted)),)
-        guard = replace(guard, counted=MappingProxyType({}), counted_s=now_s)
+    if now_s >= guard.counted_s + COUNT_FOR_S:
+        after = flushed(guard, now_s)
+        guard, entries = after.guard, after.entries
     durable = guard.durable
     unstored_s = now_s - durable.running_s
     timing = unstored_s >= KEEP_RUNNING_S and durable.lockout.timing(now_s)

@@ -5,9 +5,18 @@ from typing import assert_never
 
 from chargepin.core import bonds, commands
 from chargepin.core.bonds import Role
-from chargepin.core.durable import ClaimKept, Durable, Factory, Mode
+from chargepin.core.durable import (
+    ClaimKept,
+    Durable,
+    Factory,
+    Mode,
+    Policy,
+    Profile,
+    usual_policy,
+)
 from chargepin.core.guard_state import (
     Answer,
+    ClearLog,
     Commanded,
     Drop,
     DropAll,
@@ -18,6 +27,7 @@ from chargepin.core.guard_state import (
     Link,
     Step,
     closed,
+    who,
     with_link,
 )
 from chargepin.core.identity import Credential
@@ -36,17 +46,31 @@ def commanded(guard: Guard, link: Link, event: Commanded, now_s: float) -> Step:
             return _add_bond(guard, number, link, command)
         case commands.ForgetBond(bond_id):
             return _forget_bond(guard, number, link, bond_id)
-        case commands.EndPause():
-            ended = guard.durable.lockout.ended()
-            return _done(guard, number, replace(guard.durable, lockout=ended), "pause_ended")
         case commands.SetPolicy(policy):
-            return _done(guard, number, replace(guard.durable, policy=policy), "policy_set")
+            return _set_policy(guard, number, policy)
         case commands.TakeClaim(claim):
             return _claimed(guard, number, claim)
-        case commands.Release():
-            return _done(guard, number, replace(guard.durable, claim=None), "released")
         case commands.Reset():
-            return reset(guard, (Answer(number),))
+            return reset(guard, (Answer(number),), who(link))
+        case _:
+            durable, name, detail = _plain(guard.durable, command)
+            return _done(guard, number, durable, name, detail)
+
+
+def _plain(
+    durable: Durable,
+    command: commands.EndPause | commands.Release | commands.SeeTamper | commands.PasscodeViewed,
+) -> tuple[Durable, str, dict[str, str | int]]:
+    """What becomes of a command that nothing can hinder, and what the log says of it."""
+    match command:
+        case commands.EndPause():
+            return replace(durable, lockout=durable.lockout.ended()), "pause_ended", {}
+        case commands.Release():
+            return replace(durable, claim=None), "released", {}
+        case commands.SeeTamper():
+            return replace(durable, tampered=False), "tamper_seen", {}
+        case commands.PasscodeViewed(times):
+            return durable, "passcode_viewed", {"times": times}
         case _:
             assert_never(command)
 
@@ -88,7 +112,12 @@ def _set_passcode(guard: Guard, number: int, command: commands.SetPasscode) -> S
     revoked = command.keep is not None
     forget = (ForgetBluetoothBonds(),) if not protected or revoked else ()
     name = "passcode_rotated" if protected else "passcode_set"
-    detail: dict[str, str | int] = {"generation": durable.generation, "bonds": len(table)}
+    detail: dict[str, str | int] = {
+        "generation": durable.generation,
+        "bonds": len(table),
+        "forgotten": len(guard.durable.bonds) - len(table),
+        "by": who(guard.links[number]),
+    }
     effects = (Answer(number), *forget, DropAll("the passcode changed"))
     guard = closed(replace(guard, durable=durable), guard.links)
     return Step(guard, effects, (Entry(name, detail),))
@@ -137,6 +166,14 @@ def _forget_bond(guard: Guard, number: int, link: Link, bond_id: str) -> Step:
     return replace(after, guard=closed(after.guard, ending), effects=(*after.effects, *drops))
 
 
+def _set_policy(guard: Guard, number: int, policy: Policy) -> Step:
+    if guard.durable.profile is Profile.EU and not policy.first_set_needs_presence:
+        return _denied(guard, number, commands.PROFILE_DECIDES)
+    durable = replace(guard.durable, policy=policy)
+    detail: dict[str, str | int] = {"first_set_needs_presence": policy.first_set_needs_presence}
+    return _done(guard, number, durable, "policy_set", detail)
+
+
 def _claimed(guard: Guard, number: int, claim: ClaimKept) -> Step:
     kept = guard.durable.claim
     if kept is not None and kept != claim:
@@ -156,12 +193,12 @@ def _done(
     event: str,
     detail: dict[str, str | int] | None = None,
 ) -> Step:
-    entries = (Entry(event, detail or {}),)
+    entries = (Entry(event, {**(detail or {}), "by": who(guard.links[number])}),)
     return Step(replace(guard, durable=durable), (Answer(number),), entries)
 
 
-def reset(guard: Guard, before: tuple[Effect, ...]) -> Step:
-    """Erase passcode, bonds, policy and claim; identity and counters stay."""
+def reset(guard: Guard, before: tuple[Effect, ...], by: str) -> Step:
+    """Erase passcode, bonds, policy, claim and names in the log; identity and counters stay."""
     old = guard.durable
     factory = _factory_kept(old)
     fresh = Durable(
@@ -170,6 +207,8 @@ def reset(guard: Guard, before: tuple[Effect, ...]) -> Step:
         lockout=old.lockout.renewed(),
         factory=factory,
         starts=old.starts,
+        profile=old.profile,
+        policy=usual_policy(old.profile),
     )
     if factory is not None:
         fresh = replace(
@@ -179,6 +218,6 @@ def reset(guard: Guard, before: tuple[Effect, ...]) -> Step:
             credential=factory.credential,
             lockout=old.lockout.renewed(factory.charged),
         )
-    effects = (*before, ForgetBluetoothBonds(), DropAll("the charger was reset"))
-    entry = Entry("reset", {"incarnation": fresh.incarnation})
+    effects = (*before, ClearLog(), ForgetBluetoothBonds(), DropAll("the charger was reset"))
+    entry = Entry("reset", {"incarnation": fresh.incarnation, "by": by})
     return Step(closed(replace(guard, durable=fresh), guard.links), effects, (entry,))

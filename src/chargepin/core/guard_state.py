@@ -110,6 +110,13 @@ class StrangersCounted:
 
 
 @dataclass(frozen=True, slots=True)
+class TamperChanged:
+    """The housing was opened, or closed again."""
+
+    opened: bool
+
+
+@dataclass(frozen=True, slots=True)
 class SoftwareChanged:
     """At start and after an update: what runs, and the oldest app it accepts."""
 
@@ -132,6 +139,7 @@ Event: TypeAlias = (
     | ButtonPressed
     | ButtonHeld
     | StrangersCounted
+    | TamperChanged
     | SoftwareChanged
     | Ticked
 )
@@ -208,17 +216,23 @@ class ForgetBluetoothBonds:
     """Delete every Bluetooth bond: they belong to a passcode that is gone."""
 
 
-Effect: TypeAlias = (
-    SendParams
-    | Refuse
-    | Respond
-    | Grant
-    | RoleRaised
-    | Answer
-    | Drop
-    | DropAll
-    | ForgetBluetoothBonds
-)
+@dataclass(frozen=True, slots=True)
+class ClearLog:
+    """Erase what the log says of persons, in the same transaction; its chain goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Say something unasked in a session."""
+
+    link: int
+    event: str
+
+
+OfSession: TypeAlias = SendParams | Refuse | Respond | Grant | RoleRaised | Answer | Tell
+"""What one session is told."""
+
+Effect: TypeAlias = OfSession | Drop | DropAll | ForgetBluetoothBonds | ClearLog
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +305,11 @@ def closed(guard: Guard, numbers: Iterable[int]) -> Guard:
     for number in numbers:
         links[number] = Link(opened_s=links[number].opened_s, phase=Phase.CLOSED)
     return replace(guard, links=MappingProxyType(links))
+
+
+def who(link: Link) -> str:
+    """Whose session it is, for the log: a bond's id, or what was proved."""
+    return link.bond.bond_id if link.bond else link.credential.name.lower()
 
 
 def counted(guard: Guard, name: str, times: int = 1) -> Guard:
