@@ -9,7 +9,7 @@ import logging
 import socket
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol, cast
 
 from bumble.core import InvalidPacketError
@@ -70,7 +70,7 @@ class ControllerError(OSError):
     """The controller cannot be used; a sentence for a person says why and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, slots=True)
 class Controller:
     """An open controller. lost is done once it is gone, by `close` too.
 
@@ -79,13 +79,16 @@ class Controller:
 
     name: str
     transport: Transport
-    lost: asyncio.Future[None] = field(compare=False)
+    lost: asyncio.Future[None]
+    _closed: bool = False
 
     async def close(self) -> None:
-        """Give the controller back."""
-        if self.lost.done():
+        """Give the controller back, also what a lost one still holds: its socket, its number."""
+        if self._closed:
             return
-        await self.transport.close()
+        self._closed = True
+        with contextlib.suppress(OSError):  # it is gone
+            await self.transport.close()
         if isinstance(self.transport.source, asyncio.Protocol):
             # A stream still has to send what was written; what is not taken off is given up.
             await asyncio.wait([self.lost], timeout=_PATIENCE_S)
