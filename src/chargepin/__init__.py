@@ -10,14 +10,15 @@ __version__ = "0.1.0"
 __all__ = ["ChargepinError", "Charger", "Status", "__version__", "connect"]
 
 if TYPE_CHECKING:
-    from chargepin.app.client import Charger, Status
+    from chargepin.app.client import Charger
     from chargepin.app.connect import connect
     from chargepin.app.errors import ChargepinError
+    from chargepin.app.status import Status
 
 _HOMES = {
     "Charger": "chargepin.app.client",
     "ChargepinError": "chargepin.app.errors",
-    "Status": "chargepin.app.client",
+    "Status": "chargepin.app.status",
     "connect": "chargepin.app.connect",
 }
 

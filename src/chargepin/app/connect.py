@@ -6,7 +6,6 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ import msgspec
 
 from chargepin import __version__
 from chargepin.app.client import Charger, enter, find
+from chargepin.app.codes import Codes
 from chargepin.app.entering import Surroundings
 from chargepin.app.errors import AccountRefused, NoRadio, VaultError
 from chargepin.app.ports import (
@@ -28,7 +28,6 @@ from chargepin.app.ports import (
 from chargepin.app.vault import open_vault
 from chargepin.core import bapi
 from chargepin.core.catalogue import Version
-from chargepin.core.passcode import PasscodeFormatError, entered
 from chargepin.machine.files import private_directory, read_private, set_aside, write_private
 
 if TYPE_CHECKING:
@@ -72,50 +71,40 @@ def _static_address() -> str:
     return raw.hex(":").upper()
 
 
-async def radio_of(name: str | None, home: Path, prompt: Prompt | None = None) -> Radio:
+async def radio_of(name: str | None, home: Path, codes: Codes | None = None) -> Radio:
     """Open the radio that an option names, else CHARGEPIN_RADIO, else the computer's own Bluetooth.
 
-    prompt: who is asked for the code that a charger of another make wants typed. Raises NoRadio.
+    codes: what chargers with the maker's own software may want typed. Raises NoRadio.
     """
     chosen = name or os.environ.get("CHARGEPIN_RADIO")
     if not chosen:
-        return await _own_bluetooth(prompt)
+        return await _own_bluetooth(codes)
     from chargepin.app.link_bumble import open_radio  # noqa: PLC0415 - half a second of imports
     from chargepin.machine.controller import ControllerError  # noqa: PLC0415 - as above
 
     try:
         return await open_radio(
-            chosen, address=settings_of(home).address, bonds=home / "bluetooth.json"
+            chosen,
+            address=settings_of(home).address,
+            bonds=home / "bluetooth.json",
+            ask_code=codes.ask if codes is not None and codes.any else None,
         )
     except ControllerError as error:
         raise NoRadio(str(error)) from error
 
 
-async def _own_bluetooth(prompt: Prompt | None) -> Radio:
+async def _own_bluetooth(codes: Codes | None) -> Radio:
     from chargepin.app.link_bleak import open_radio  # noqa: PLC0415 - only where it is used
 
     try:
-        if prompt is None:
+        if codes is None or not codes.any:
             return await open_radio()
-        return await open_radio(ask_code=partial(_pairing_code, prompt), tell=prompt.tell)
+        return await open_radio(ask_code=codes.ask, tell=codes.tell)
     except NoRadio as error:
         raise NoRadio(
             f"{error} Or name another radio: --radio tcp:127.0.0.1:9370 is a virtual one that"
             " `chargepin serve radio --listen tcp:127.0.0.1:9370` runs."
         ) from error
-
-
-async def _pairing_code(prompt: Prompt, name: str) -> int:
-    """Ask for the number of a pairing. A passcode that this project assigned is never one."""
-    question = (
-        f"{name} wants a Bluetooth code typed within 30 seconds (6 digits; the maker's app or the"
-        " charger's owner has it): "
-    )
-    while True:
-        try:
-            return int(entered(await prompt.passcode(question)).digits)
-        except PasscodeFormatError as error:
-            prompt.tell(str(error))
 
 
 class LateAccount:
@@ -175,7 +164,8 @@ async def surroundings_of(
     vault = vault or open_vault(home, default_home=default_home)
     late = account_of(home) if account is None else None
     opened = radio if radio is not None and not isinstance(radio, str) else None
-    used = opened or await radio_of(radio if isinstance(radio, str) else None, home, prompt)
+    codes = Codes(vault, prompt)
+    used = opened or await radio_of(radio if isinstance(radio, str) else None, home, codes)
     try:
         yield Surroundings(
             radio=used,
@@ -185,6 +175,7 @@ async def surroundings_of(
             random=secrets.token_bytes,
             account=account or late,
             prompt=prompt,
+            codes=codes,
         )
     finally:
         if opened is None:

@@ -6,13 +6,15 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
+from chargepin.app.bonding import Bonding
+from chargepin.app.codes import Codes
 from chargepin.app.endings import ended
 from chargepin.app.errors import (
     AccountRefused,
     AccountUnreachable,
     Cancelled,
-    ChargepinError,
     LinkLost,
+    PasscodeWrong,
     ProtocolError,
     UpdateNeeded,
 )
@@ -20,7 +22,6 @@ from chargepin.app.ports import (
     Accounts,
     Candidate,
     Found,
-    KeptBond,
     Known,
     Link,
     Prompt,
@@ -44,7 +45,8 @@ class Surroundings:
     """What an app works with.
 
     random: the system's bytes. app: its version. name: how the charger's list of phones shall call
-    it. ask_first: ask a person for a passcode that was set here, too, once.
+    it. ask_first: ask a person for a passcode that was set here, too, once. codes: what a charger
+    with the maker's own software may want typed to pair.
     """
 
     radio: Radio
@@ -55,6 +57,7 @@ class Surroundings:
     account: Accounts | None = None
     prompt: Prompt | None = None
     ask_first: bool = False
+    codes: Codes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,9 +151,7 @@ class WayIn:
             event: entry.Event
             match action:
                 case entry.UseStock():
-                    stock = StockSession(link)
-                    await stock.begin()
-                    return Inside(link, None, stock, None, "owner")
+                    return Inside(link, None, await self._stock(link), None, "owner")
                 case entry.SayHello(credential):
                     event = await self._hello(session, credential)
                 case entry.Fetch():
@@ -168,6 +169,19 @@ class WayIn:
             if isinstance(event, entry.Answered):
                 way = self._counting(way, event.params)
             way, action = entry.step(way, event)
+
+    async def _stock(self, link: Link) -> StockSession:
+        stock = StockSession(link, self._found.name)
+        codes = self._with.codes
+        try:
+            await stock.begin()
+        except PasscodeWrong:
+            if codes is not None:
+                codes.refused(self._serial)
+            raise
+        if codes is not None:
+            codes.proved(self._serial)
+        return stock
 
     def _counting(self, way: Entry, params: Params) -> Entry:
         """Only PARAMS tell which generation's tries count now."""
@@ -315,19 +329,8 @@ class WayIn:
             )
 
         self._with.vault.update(self._serial, pinned)
-        try:
-            wish = {"name": self._with.name, "owner_token": token.hex() if token else None}
-            value = await session.request("bond.create", wish)
-            drawn = msgspec.convert(value, _Drawn)
-        except (ChargepinError, msgspec.ValidationError) as error:
-            if self._with.prompt is not None:
-                self._with.prompt.tell(f"The charger could not remember this app: {error}")
-            return role
-        bond = KeptBond(drawn.id, bytes.fromhex(drawn.secret), drawn.role, params.generation)
-        self._with.vault.update(
-            self._serial, lambda known: msgspec.structs.replace(known, bond=bond)
-        )
-        return drawn.role
+        bonding = bonding_of(self._serial, self._with)
+        return await bonding.draw(session, params.generation, token=token) or role
 
     # ---- a person -------------------------------------------------------------------------
 
@@ -357,10 +360,9 @@ class WayIn:
             return way
 
 
-class _Drawn(msgspec.Struct, frozen=True):
-    id: str
-    secret: str
-    role: str
+def bonding_of(serial: str, surroundings: Surroundings) -> Bonding:
+    """What draws and keeps bonds with one charger."""
+    return Bonding(serial, surroundings.vault, surroundings.name, surroundings.prompt)
 
 
 def _tries(known: Known, generation: int) -> tuple[int, int]:

@@ -17,6 +17,9 @@ ChargepinError
 ├── IdentityMismatch    not the charger it was
 ├── RoleTooLow          not allowed for this app's role
 ├── ChargerRefused      the charger answered a request with an error (code)
+├── Ignored             the charger answered, but did not do it (reads)
+├── NotAnswered         the charger is there, but does not answer this method
+├── MakersAppNeeded     only the maker's own app can do that on this charger
 ├── ProtocolError       the other side does not speak the protocol
 ├── VaultError          the secrets' store failed
 ├── AccountUnreachable  the account service does not answer
@@ -136,6 +139,27 @@ class ChargerRefused(ChargepinError):
     def __init__(self, message: str, *, refusal: str | int) -> None:
         super().__init__(message)
         self.refusal = refusal
+
+
+class Ignored(ChargepinError):
+    """A write was answered as if it were done, and reading back shows that it was not.
+
+    reads: the method whose answer showed it.
+    """
+
+    code = "ignored"
+
+    def __init__(self, message: str, *, reads: str, may_have_happened: bool = False) -> None:
+        super().__init__(message, may_have_happened=may_have_happened)
+        self.reads = reads
+
+
+class NotAnswered(ChargepinError):
+    code = "not_answered"
+
+
+class MakersAppNeeded(ChargepinError):
+    code = "makers_app_needed"
 
 
 class ProtocolError(ChargepinError):

@@ -29,7 +29,8 @@ class Session:
     """One link's passcode service, from the app's side.
 
     random: bytes from the system's generator. on_event: called for what the charger says unasked.
-    unanswered: whether a request that may change something was given up before its answer.
+    unanswered: whether a request that may change something was given up before its answer. raised:
+    the role that the charger raised the session to, after it was granted.
     Every method raises LinkLost when the link goes and ProtocolError for nonsense from the other
     side.
     """
@@ -42,6 +43,7 @@ class Session:
         on_event: Callable[[bapi.Event], None] = lambda _: None,
     ) -> None:
         self.unanswered = False
+        self.raised: str | None = None
         self._link = link
         self._app = app
         self._random = random
@@ -219,6 +221,8 @@ class Session:
         elif heard.name == "granted" and self._granted is not None and not self._granted.done():
             self._granted.set_result(heard.members)
         else:
+            if heard.name == "role_raised":
+                self.raised = str(heard.members.get("role"))
             self._on_event(heard)
             for listener in tuple(self._listeners):
                 listener(heard)

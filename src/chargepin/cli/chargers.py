@@ -12,8 +12,8 @@ from chargepin.cli.shown import install, told
 from chargepin.cli.terminal import terminal
 
 if TYPE_CHECKING:
-    from chargepin.app.client import Status
     from chargepin.app.ports import Found
+    from chargepin.app.status import Status
     from chargepin.core.log import Entry
 
 

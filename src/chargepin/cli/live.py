@@ -7,6 +7,8 @@ from chargepin.cli.shown import CUT_OFF, install, told
 from chargepin.cli.terminal import NoAnswer, terminal
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from chargepin.app.client import Charger
     from chargepin.app.entering import Surroundings
 
@@ -20,11 +22,11 @@ POP_UP = """
   |  it once.                                                      |
   +----------------------------------------------------------------+"""
 HELP = "lock, unlock, start, stop, status, quit"
-ORDERS: dict[str, tuple[str, int]] = {
-    "lock": ("w_lck", 1),
-    "unlock": ("w_lck", 0),
-    "start": ("w_cha", 1),
-    "stop": ("w_cha", 2),
+ORDERS: "dict[str, Callable[[Charger], Awaitable[None]]]" = {
+    "lock": lambda charger: charger.lock(),
+    "unlock": lambda charger: charger.lock(locked=False),
+    "start": lambda charger: charger.start(),
+    "stop": lambda charger: charger.stop(),
 }
 
 
@@ -53,7 +55,7 @@ async def _get_in(around: "Surroundings", charger: str) -> "Charger":
         try:
             entered = await enter(around, found, randbelow)
         except PasscodeWrong as wrong:
-            if around.prompt is None or not wrong.tries_left:
+            if around.prompt is None or wrong.tries_left == 0:
                 raise
             around.prompt.tell(str(wrong))
             continue
@@ -65,7 +67,7 @@ async def _updated(around: "Surroundings", entered: "Charger", charger: str) -> 
     """Step 1 of the article: software older than 6.7.17 is offered its update."""
     from chargepin.core.catalogue import PASSCODE_SINCE
 
-    if entered.software >= PASSCODE_SINCE:
+    if entered.software is None or entered.software >= PASSCODE_SINCE:
         return entered
     offered = await entered.update_offered()
     terminal().say(
@@ -116,7 +118,7 @@ async def _orders(entered: "Charger") -> None:
         if order in ("quit", "exit", "q"):
             return
         if order in ORDERS:
-            await entered.call(*ORDERS[order])
+            await ORDERS[order](entered)
         elif order not in ("status", ""):
             terminal().say(f"Type {HELP}.")
             continue

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 from chargepin.cli.terminal import terminal
 
 if TYPE_CHECKING:
-    from chargepin.app.client import Charger, Status
+    from chargepin.app.client import Charger
+    from chargepin.app.status import Status
 
 CUT_OFF = (
     "{name} has hung up on every phone, this one too. To reconnect, the passcode must be entered."
@@ -15,11 +16,12 @@ CUT_OFF = (
 
 def told(found: "Status") -> str:
     """A status in a line."""
-    lock = "locked" if found.locked else "unlocked"
+    lock = {True: ", locked", False: ", unlocked", None: ""}[found.locked]
+    known = f"{found.passcode}, you are {found.role}"
+    rest = "the passcode is the maker's app's" if found.passcode == "unknown" else known
     return (
         f"{found.name}: {found.state}, {found.power_kw:.1f} kW, limit {found.current_a} A,"
-        f" {found.energy_kwh:.2f} kWh, {lock}; software {found.software},"
-        f" {found.passcode}, you are {found.role}"
+        f" {found.energy_kwh:.2f} kWh{lock}; software {found.software}, {rest}"
     )
 
 

@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 from bumble import core, hci
 from bumble.device import Advertisement, Connection, Device, DeviceConfiguration
 from bumble.host import Host
-from bumble.pairing import PairingConfig, PairingDelegate
+from bumble.pairing import PairingConfig
 
 from chargepin.app.errors import Busy, ChargepinError, LinkLost, NotFound, WeakSignal
+from chargepin.app.link_bumble.asking import AskCode, Asking
 from chargepin.app.link_bumble.bonds import KeptKeys
 from chargepin.app.link_bumble.link import BumbleLink, look_at
 from chargepin.app.ports import AttRefused, Found
@@ -34,13 +35,15 @@ async def open_radio(
     address: str | None = None,
     bonds: Path | None = None,
     accept_pairing: Callable[[], Awaitable[bool]] | None = None,
+    ask_code: AskCode | None = None,
 ) -> "BumbleRadio":
     """Open an adapter for the app.
 
     name: as for machine.controller.open_controller. address: the random static address
     ("C0:…" to "FF:…") that chargers see; drawn if None. bonds: a private file for the keys of
     Bluetooth bonds; in memory if None. accept_pairing: asks the person whether to pair.
-    Raises ControllerError.
+    ask_code: for the number that a charger of this name wants typed to pair; None if nobody has
+    one. Raises ControllerError.
     """
     controller = await open_controller(name)
     try:
@@ -55,7 +58,7 @@ async def open_radio(
     except BaseException:
         await controller.close()
         raise
-    return BumbleRadio(controller, device, keys, accept_pairing)
+    return BumbleRadio(controller, device, keys, accept_pairing, ask_code)
 
 
 def _keys(path: Path | None) -> KeptKeys:
@@ -76,19 +79,6 @@ def _device(controller: Controller, address: hci.Address, keys: KeptKeys) -> Dev
     transport = controller.transport
     device = Device(config=configuration, host=Host(transport.source, transport.sink))
     device.keystore = keys
-    device.pairing_config_factory = lambda _: PairingConfig(
-        sc=True,
-        mitm=False,
-        bonding=True,
-        delegate=PairingDelegate(
-            PairingDelegate.NO_OUTPUT_NO_INPUT,
-            # The key itself is agreed on; nothing else about this app needs to be known.
-            PairingDelegate.KeyDistribution.DISTRIBUTE_ENCRYPTION_KEY,
-            PairingDelegate.KeyDistribution.DISTRIBUTE_ENCRYPTION_KEY,
-        ),
-        # A charger finds the bond by the address that it sees.
-        identity_address_type=PairingConfig.AddressType.RANDOM,
-    )
     return device
 
 
@@ -113,11 +103,13 @@ class BumbleRadio:
         device: Device,
         keys: KeptKeys,
         accept_pairing: Callable[[], Awaitable[bool]] | None,
+        ask_code: AskCode | None = None,
     ) -> None:
         self._controller = controller
         self._device = device
         self._keys = keys
         self._accept_pairing = accept_pairing
+        self._ask_code = ask_code
         self._links: set[BumbleLink] = set()
         self._listeners: set[asyncio.Queue[Found | None]] = set()
         self._seen: dict[str, Found] = {}
@@ -126,6 +118,7 @@ class BumbleRadio:
         self._dialing = asyncio.Lock()  # an adapter waits for one connection at a time
         self._running: set[asyncio.Task[Any]] = set()
         device.on(device.EVENT_ADVERTISEMENT, self._heard)
+        device.pairing_config_factory = self._pairing_config
         controller.lost.add_done_callback(self._lost)
 
     @property
@@ -209,7 +202,8 @@ class BumbleRadio:
             raise self._unanswered(found, timeout_s) from None
 
     async def _set_up(self, connection: Connection, found: Found) -> BumbleLink:
-        link = BumbleLink(connection, found.name, self._accept_pairing)
+        asking = Asking(found.name, self._ask_code)
+        link = BumbleLink(connection, found.name, self._accept_pairing, asking)
         self._links.add(link)
         link.on_close(lambda: self._links.discard(link))
         try:
@@ -222,6 +216,13 @@ class BumbleRadio:
             await link.close()
             raise
         return link
+
+    def _pairing_config(self, connection: Connection) -> PairingConfig:
+        """How to pair on this connection. Bumble asks for those that nobody uses any more, too."""
+        for link in self._links:
+            if link.is_on(connection):
+                return link.asking.config
+        return Asking("", None).config
 
     async def _encrypt_again(self, link: BumbleLink, peer: str) -> None:
         """Use the Bluetooth bond with this charger, if any; forget one that it does not share."""

@@ -11,7 +11,15 @@ from typing import Any, NoReturn, TypeVar
 from bumble import att, core, gatt, hci
 from bumble.device import Connection
 
-from chargepin.app.errors import Cancelled, ChargerRefused, LinkLost, ProtocolError
+from chargepin.app.errors import (
+    Cancelled,
+    ChargerRefused,
+    LinkLost,
+    PasscodeWrong,
+    ProtocolError,
+)
+from chargepin.app.link_bumble.asking import Asking
+from chargepin.app.link_bumble.endings import ENDINGS
 from chargepin.app.ports import AttRefused
 
 _log = logging.getLogger(__name__)
@@ -23,15 +31,6 @@ _PAIRING_WITHIN_S = 30.0  # Core Vol 3, Part H, 3.4
 _LAST_HANDLE = 0xFFFF
 _DECLARATION_BYTES = (5, 19)  # properties, value handle, UUID of 2 or 16 bytes
 _NOTIFY, _INDICATE = 0x10, 0x20
-
-_ENDINGS: dict[int, str] = {
-    hci.HCI_CONNECTION_TIMEOUT_ERROR: "The charger is out of range or was switched off.",
-    hci.HCI_REMOTE_USER_TERMINATED_CONNECTION_ERROR: "The charger hung up.",
-    hci.HCI_CONNECTION_TERMINATED_BY_LOCAL_HOST_ERROR: "This app hung up.",
-    hci.HCI_CONNECTION_TERMINATED_DUE_TO_MIC_FAILURE_ERROR: (
-        "Charger and app no longer share the same Bluetooth key; connecting again makes a new one."
-    ),
-}
 
 
 @dataclass(slots=True)
@@ -47,6 +46,7 @@ class BumbleLink:
     """Implements chargepin.app.ports.Link. Made by BumbleRadio.connect.
 
     accept_pairing: asks the person before pairing begins; None means nobody needs to be asked.
+    asking: gives the number that the charger may want typed.
     """
 
     def __init__(
@@ -54,11 +54,13 @@ class BumbleLink:
         connection: Connection,
         name: str,
         accept_pairing: Callable[[], Awaitable[bool]] | None,
+        asking: Asking,
     ) -> None:
         self._connection = connection
         self._client = connection.gatt_client
         self._name = name
         self._accept_pairing = accept_pairing
+        self.asking = asking
         self._found: dict[str, _Found] = {}
         self._running: set[asyncio.Task[Any]] = set()
         self._asked: set[asyncio.Task[Any]] = set()
@@ -147,10 +149,10 @@ class BumbleLink:
             raise
 
     async def pair(self) -> None:
-        """Just Works with LE Secure Connections; nothing on a link that is encrypted already.
+        """LE Secure Connections; nothing on a link that is encrypted already.
 
-        Raises ChargerRefused when the charger does not pair now, Cancelled when the person
-        said no.
+        By a number where the charger wants one. Raises ChargerRefused when the charger does not
+        pair now, PasscodeWrong when it did not take the number, Cancelled when the person said no.
         """
         self._check()
         if self._connection.is_encrypted:
@@ -168,10 +170,20 @@ class BumbleLink:
                 retry_after_s=0.0,
             ) from None
         except core.ProtocolError as error:
+            if self.asking.declined is not None:
+                raise self.asking.declined from None
+            if self.asking.asked:
+                raise PasscodeWrong(
+                    f"{self._name} did not take that code. Nothing was changed.", tries_left=None
+                ) from error
             raise ChargerRefused(
                 f"{self._name} does not pair now ({error.error_name}). Nothing was changed.",
                 refusal=f"pairing_{error.error_name.lower()}",
             ) from error
+
+    def is_on(self, connection: Connection) -> bool:
+        """Whether this is the link of that connection."""
+        return self._connection is connection
 
     def on_close(self, callback: Callable[[], None]) -> None:
         """Call back once when the link is gone, at once if it is already."""
@@ -185,7 +197,7 @@ class BumbleLink:
         if self.closed:
             return
         if self._ending is None:
-            self._ending = _ENDINGS[hci.HCI_CONNECTION_TERMINATED_BY_LOCAL_HOST_ERROR]
+            self._ending = ENDINGS[hci.HCI_CONNECTION_TERMINATED_BY_LOCAL_HOST_ERROR]
             self._start(self._connection.disconnect())
         await asyncio.wait([self._gone], timeout=_PATIENCE_S)
         if not self.closed:
@@ -340,7 +352,7 @@ class BumbleLink:
             return
         self._reason = reason
         if self._ending is None:
-            self._ending = _ENDINGS.get(reason, f"Bluetooth error 0x{reason:02x}.")
+            self._ending = ENDINGS.get(reason, f"Bluetooth error 0x{reason:02x}.")
             if not reason:
                 self._ending = "The Bluetooth adapter is gone."
         self._gone.set_result(None)

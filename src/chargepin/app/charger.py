@@ -1,0 +1,372 @@
+"""A connection to a charger: ask it things, have it do things, give it a passcode."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+
+import msgspec
+
+from chargepin.app import assigning, pairing, updating
+from chargepin.app.entering import Inside, Surroundings, bonding_of
+from chargepin.app.errors import (
+    ChargepinError,
+    ChargerRefused,
+    MakersAppNeeded,
+    NotAnswered,
+    PasscodeNotSet,
+    ProtocolError,
+    RoleTooLow,
+    UpdateNeeded,
+)
+from chargepin.app.ports import Candidate
+from chargepin.app.session import Session
+from chargepin.app.status import LOCKED, Status, number_of, state_of
+from chargepin.core import bapi, gatt
+from chargepin.core.catalogue import PASSCODE_SINCE, Version, family_of_project, name_of
+from chargepin.core.identity import Flag, State
+from chargepin.core.log import Entry as LogEntry
+from chargepin.core.log import Head, LogBroken, verify
+
+RESTART_WITHIN_S = 10.0
+
+
+class Phone(msgspec.Struct, frozen=True):
+    """One phone that the charger knows; created and seen are Unix seconds, 0 unknown.
+
+    kind: "app" for a bond of ours, "bluetooth" for a phone that paired by its own dialog.
+    """
+
+    id: str
+    name: str
+    role: str
+    created: int
+    seen: int
+    this: bool
+    kind: str = "app"
+
+
+class Charger:
+    """A connection to one charger that may be asked things. Made by `enter`."""
+
+    def __init__(
+        self,
+        serial: str,
+        inside: Inside,
+        surroundings: Surroundings,
+        randbelow: Callable[[int], int],
+        software: Version | None,
+    ) -> None:
+        self.serial = serial
+        self.name = name_of(serial)
+        self.software = software
+        self._inside = inside
+        self._with = surroundings
+        self._randbelow = randbelow
+        self._raising: asyncio.Task[None] | None = None
+        if inside.session is not None:
+            inside.session.listen(lambda _: self._look_at_role())
+            self._look_at_role()
+
+    @property
+    def role(self) -> str:
+        """What this app may do: "user", "admin" or "owner"."""
+        session = self._inside.session
+        return (session.raised if session is not None else None) or self._inside.role
+
+    @property
+    def makers(self) -> bool:
+        """Whether only the maker's own service is here: its passcode is set in the maker's app."""
+        return self._inside.session is None and (
+            self.software is None or self.software >= PASSCODE_SINCE
+        )
+
+    @property
+    def passcode_state(self) -> str:
+        """Say "open" or "protected"; "unsupported" for software older than 6.7.17.
+
+        "unknown" for a charger with the maker's own software, which does not say.
+        """
+        params = self._inside.params
+        if params is None:
+            return "unknown" if self.makers else "unsupported"
+        return "open" if params.state is State.OPEN else "protected"
+
+    @property
+    def software_text(self) -> str:
+        """The version, "unknown" where the charger does not tell it."""
+        return "unknown" if self.software is None else str(self.software)
+
+    @property
+    def layout(self) -> gatt.Layout | None:
+        """The radio module, by what it offers."""
+        return gatt.layout_of(self._inside.link.characteristics)
+
+    @property
+    def generation(self) -> int:
+        """Of the charger's passcode; 0 before the first."""
+        return self._inside.params.generation if self._inside.params else 0
+
+    @property
+    def identity(self) -> bytes | None:
+        """The charger's Ed25519 public key, None without the passcode service."""
+        return self._inside.params.identity if self._inside.params else None
+
+    @property
+    def presence_needed(self) -> bool:
+        """Whether a first passcode needs somebody at the charger's button."""
+        params = self._inside.params
+        return params is not None and bool(params.flags & Flag.PRESENCE_NEEDED)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is gone."""
+        return self._inside.link.closed
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether a change was asked for and given up before the charger's answer."""
+        asked = self._inside.session or self._inside.stock
+        return asked is not None and asked.unanswered
+
+    def on_close(self, callback: Callable[[], None]) -> None:
+        """Call back once when the connection is gone."""
+        self._inside.link.on_close(callback)
+
+    async def close(self) -> None:
+        """Hang up."""
+        if self._raising is not None:
+            self._raising.cancel()
+        await self._inside.link.close()
+
+    def _look_at_role(self) -> None:
+        """Somebody pressed the charger's button: keep what that gave this app."""
+        session, params = self._inside.session, self._inside.params
+        if self._raising is not None or session is None or session.raised is None:
+            return
+        if params is not None:
+            self._raising = asyncio.create_task(self._keep_role(session, params.generation))
+
+    async def _keep_role(self, session: Session, generation: int) -> None:
+        bonding = bonding_of(self.serial, self._with)
+        await bonding.raise_to(self.role, session, generation)
+
+    # ---- everyday -------------------------------------------------------------------------
+
+    async def call(self, method: str, par: object = None) -> object:
+        """Call any method, stock or ours; returns the reply's value.
+
+        At the maker's own service a write is read back, since "done" and "ignored" look the same
+        there: raises Ignored.
+        """
+        if self._inside.session is not None:
+            return await self._inside.session.request(method, par)
+        stock = self._inside.stock
+        assert stock is not None  # noqa: S101 - one of the two is there
+        known = bapi.method_of(method)
+        if known.in_records_only:
+            raise self._not_here()
+        if known.kind is bapi.Kind.WRITE:
+            return await stock.change(method, par)
+        return await stock.request(method, par)
+
+    async def start(self) -> None:
+        """Start or resume charging."""
+        await self.call("w_cha", 1)
+
+    async def stop(self) -> None:
+        """Pause charging. Families differ in what they call it."""
+        await self.call("w_cha", await self._pause_value())
+
+    async def lock(self, *, locked: bool = True) -> None:
+        """Lock or unlock."""
+        await self.call("w_lck", int(locked))
+
+    async def limit_current(self, amperes: int) -> None:
+        """Set the most current per phase, in A."""
+        await self.call("w_mxI", amperes)
+
+    async def _pause_value(self) -> int:
+        try:
+            value = _object(await self.call("fw_v_"))
+        except (ChargerRefused, NotAnswered, ProtocolError):
+            value = {}
+        family = family_of_project(str(value.get("p", "")))
+        if family is not None:
+            return family.pause_value
+        return 2 if self.layout is gatt.Layout.UBLOX else 0
+
+    async def keep_alive(self) -> None:
+        """Ask something small, so that a connection that died silently is noticed: LinkLost."""
+        if self._inside.stock is not None:
+            await self._inside.stock.keep_alive()
+        else:
+            await self.call("r_dat")
+
+    def _not_here(self) -> ChargepinError:
+        if not self.makers:
+            return UpdateNeeded(
+                f"{self.name} runs {self.software}; a passcode needs {PASSCODE_SINCE} or newer."
+                " Update the charger first. Nothing was changed.",
+                side="charger",
+                needed=str(PASSCODE_SINCE),
+            )
+        return MakersAppNeeded(
+            f"{self.name} runs the maker's own software. Its passcode, phones and users are set in"
+            f" the maker's app; chargepin can enter the passcode: `chargepin passcode enter"
+            f" {self.name}`. Nothing was changed."
+        )
+
+    async def status(self) -> Status:
+        """Read what the charger is doing."""
+        data = _object(await self.call("r_dat"))
+        return Status(
+            name=self.name,
+            software=self.software_text,
+            state=state_of(int(number_of(data, "st"))),
+            power_kw=number_of(data, "cp"),
+            current_a=int(number_of(data, "cur")),
+            energy_kwh=number_of(data, "en") / 100,
+            locked=await self._locked(data),
+            passcode=self.passcode_state,
+            role=self.role,
+        )
+
+    async def _locked(self, data: dict[str, object]) -> bool | None:
+        """By `r_lck`; some chargers do not know it, and show only that they are locked."""
+        try:
+            return await self.call("r_lck") == 1
+        except (ChargerRefused, NotAnswered):
+            return True if number_of(data, "st") == LOCKED else None
+
+    # ---- passcode -------------------------------------------------------------------------
+
+    async def set_passcode(self) -> Candidate:
+        """Have a passcode assigned; the charger then hangs up on everybody, this app included.
+
+        Raises UpdateNeeded below 6.7.17, ChargerRefused, ChangedElsewhere, and LinkLost with
+        may_have_happened when the answer was lost.
+        """
+        return await self._assign(first=True, keep=None)
+
+    async def rotate_passcode(self, *, keep: Sequence[str] | None = None) -> Candidate:
+        """Replace the passcode. keep: ids of the bonds that live on; None keeps them all."""
+        return await self._assign(first=False, keep=keep)
+
+    async def _assign(self, *, first: bool, keep: Sequence[str] | None) -> Candidate:
+        session, params = self._inside.session, self._inside.params
+        if session is None or params is None:
+            raise self._not_here()
+        if not first and params.state is State.OPEN:
+            raise PasscodeNotSet(f"{self.name} has no passcode yet. Set one first.")
+        if first and params.state is not State.OPEN:
+            raise ChargerRefused(
+                f"{self.name} has a passcode already. It can be rotated, not set again.",
+                refusal="already_set",
+            )
+        if self.role != "owner":
+            raise RoleTooLow(
+                f"This app is a {self.role} of {self.name}; only an owner may do that."
+            )
+        active = await assigning.assign(
+            self.serial, session, params, self._with, self._randbelow, keep=keep, first=first
+        )
+        await self.close()
+        return active
+
+    async def end_pause(self) -> None:
+        """End the pause after wrong passcodes. Needs an admin."""
+        await self.call("pause.end")
+
+    async def claim(self, account: str, root_key: str, nonce: str) -> tuple[str, str]:
+        """Have the charger sign that it belongs to an account: claim and signature, in hex."""
+        wish = {"account": account, "root_key": root_key, "nonce": nonce}
+        value = _object(await self.call("claim", wish))
+        return str(value.get("claim", "")), str(value.get("signature", ""))
+
+    # ---- phones, log, update --------------------------------------------------------------
+
+    async def phones(self) -> list[Phone]:
+        """List the bonds. Needs an admin."""
+        phones: list[Phone] = []
+        after: object = 0
+        while after is not None:
+            page = _object(await self.call("bonds.list", {"after": after}))
+            phones += msgspec.convert(page.get("bonds", []), list[Phone])
+            after = page.get("next")
+        return phones
+
+    async def forget_phone(self, bond_id: str) -> None:
+        """Forget one bond: the own one, or any as an admin."""
+        await self.call("bonds.forget", {"id": bond_id})
+
+    def open_pairing(self, name: str = "") -> AsyncGenerator[pairing.PairingNotice, None]:
+        """Open a pairing window of two minutes, for a phone's own dialog. Needs an admin.
+
+        Yields a PairingCode for each attempt, and at last a WindowClosed, after a PhonePaired if a
+        phone did pair. Closing the generator closes the window. name: what the phone shall be
+        called. Raises PasscodeNotSet on an open charger, which phones pair with as they are.
+        """
+        session = self._inside.session
+        if session is None:
+            raise self._not_here()
+        if self.passcode_state != "protected":
+            raise PasscodeNotSet(f"{self.name} has no passcode yet. Set one first.")
+        return pairing.window(session, name)
+
+    async def presence_policy(self) -> bool:
+        """Whether a first passcode needs somebody at the charger's button."""
+        return _object(await self.call("policy.get")).get("first_set_needs_presence") is True
+
+    async def set_presence_policy(self, *, needed: bool) -> None:
+        """Decide it. Needs an owner."""
+        await self.call("policy.set", {"first_set_needs_presence": needed})
+
+    async def log(self, after: int = 0) -> list[LogEntry]:
+        """Read the security log from after a sequence on, its chain verified. Needs an admin.
+
+        Raises ProtocolError when the chain does not hold.
+        """
+        entries: list[LogEntry] = []
+        while True:
+            page = _object(await self.call("log.read", {"after": after}))
+            read = msgspec.convert(page.get("entries", []), list[LogEntry])
+            if not read:
+                break
+            entries += read
+            after = read[-1].sequence
+        if entries:
+            before = Head(entries[0].sequence - 1, entries[0].previous)
+            try:
+                verify(entries, before)
+            except LogBroken as broken:
+                raise ProtocolError(f"The charger's log was tampered with: {broken}.") from broken
+        return entries
+
+    async def reset(self) -> None:
+        """Erase passcode, bonds, policy and claim; this app forgets the charger. Needs an owner."""
+        await self.call("reset")
+        self._with.vault.forget(self.serial)
+        await self.close()
+
+    async def update_offered(self) -> Version | None:
+        """The newest software that the charger could install, None if it runs that."""
+        value = _object(await self.call("gupdc"))
+        version = value.get("version")
+        return Version.parse(str(version)) if value.get("update") and version else None
+
+    async def update(self, version: Version | None = None) -> AsyncGenerator[int, None]:
+        """Install software (None: the newest), yielding percent until the charger restarts."""
+        gone = asyncio.Event()
+        self.on_close(gone.set)
+        async for percent in updating.update(self.call, version):
+            yield percent
+        try:
+            async with asyncio.timeout(RESTART_WITHIN_S):
+                await gone.wait()  # it hangs up to restart; whoever connects before finds the old
+        except TimeoutError:
+            await self.close()
+
+
+def _object(value: object) -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise ProtocolError("The charger's answer has another shape than it should.")
+    return value

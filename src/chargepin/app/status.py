@@ -1,0 +1,66 @@
+"""What a charger is doing, as people read it."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import msgspec
+
+
+class Status(msgspec.Struct, frozen=True):
+    """One look at a charger.
+
+    software: as the charger tells it, "unknown" where it does not. state: what it is doing, in
+    words. power_kw, current_a (the limit), energy_kwh (this session). locked: None where the
+    charger does not tell. passcode: "open", "protected" or "unsupported"; "unknown" for a charger
+    with the maker's own software, which does not say. role: of this session.
+    """
+
+    name: str
+    software: str
+    state: str
+    power_kw: float
+    current_a: int
+    energy_kwh: float
+    locked: bool | None
+    passcode: str
+    role: str
+
+
+STATES: Mapping[int, str] = MappingProxyType(
+    {
+        0: "ready",
+        1: "charging",
+        2: "connected, waiting for the car",
+        3: "connected, waiting for its schedule",
+        4: "paused",
+        5: "schedule ended",
+        6: "locked",
+        7: "error",
+        8: "waiting for current (power sharing)",
+        9: "power sharing not configured",
+        10: "queued by Power Boost",
+        11: "discharging",
+        12: "waiting for an admin's authorisation",
+        13: "MID safety margin exceeded",
+        14: "OCPP unavailable",
+        15: "OCPP finishing",
+        16: "reserved by OCPP",
+        17: "updating",
+        18: "queued by Eco-Smart",
+        19: "connected, no current",
+    }
+)
+"""`st` of `r_dat`."""
+
+LOCKED = 6
+
+
+def state_of(number: int) -> str:
+    """The state in words; newer chargers may have numbers that are not known."""
+    return STATES.get(number, f"state {number}")
+
+
+def number_of(value: Mapping[str, object], name: str) -> float:
+    """A member that should be a number, 0 where it is missing or is none."""
+    number = value.get(name, 0)
+    return float(number) if isinstance(number, int | float) else 0.0
