@@ -30,7 +30,8 @@ MODULES: Final = (
     *("algif_skcipher", "algif_hash", "cmac", "ccm", "ecdh_generic", "ecb", "ctr"),
 )
 WHEELS: Final = (
-    *("annotated-doc", "annotated-types", "anyio", "bleak", "certifi", "cffi", "cryptography"),
+    *("annotated-doc", "annotated-types", "anyio", "bleak", "bumble", "certifi", "cffi"),
+    *("cryptography", "pyee"),
     *("dbus-fast", "h11", "httpcore", "httpx", "idna", "markdown-it-py", "mdurl", "msgspec"),
     *("pycparser", "pydantic", "pydantic-core", "pygments", "rich", "shellingham", "typer"),
     *("typing-extensions", "typing-inspection"),

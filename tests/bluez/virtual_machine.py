@@ -111,6 +111,8 @@ class VirtualMachine:
             *("-device", "virtserialport,chardev=hci,name=hci,nr=1"),
             *("-chardev", f"socket,id=control,host=127.0.0.1,port={control}"),
             *("-device", "virtserialport,chardev=control,name=control,nr=2"),
+            *("-chardev", f"socket,id=second,{radio}"),
+            *("-device", "virtserialport,chardev=second,name=second,nr=3"),
         ]
 
     def _next(self) -> dict[str, Any]:
