@@ -78,7 +78,7 @@ def _kept(
 
 
 def _no_secrets(_: str, names: list[str]) -> set[str]:
-    return {name for name in names if name in {OPEN, PROTECTED, "factory-passcode"}}
+    return {name for name in names if name in {OPEN, PROTECTED, "factory-passcode", "home"}}
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
