@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from bumble.att import ATT_Error, Attribute, AttributeValueV2
+from bumble.att import ATT_CID, ATT_Error, Attribute, AttributeValueV2
 from bumble.core import BaseBumbleError
 from bumble.device import Connection, Device, DeviceConfiguration
 from bumble.gatt import (
@@ -47,6 +47,7 @@ from hci_host import Host
 P = Characteristic.Properties
 RW = Characteristic.READABLE | Characteristic.WRITEABLE
 INTERVAL_MS = 50
+MUTE_FOR_S: Final = 5.0
 OTHERS: Final = (b"WB654321", b"Headset", b"WB", b"WBx", b"WB1\x1b[2J", b"")
 
 
@@ -88,6 +89,7 @@ class ScriptedCharger:
         self._requests: list[str] = []
         self._asked_before = 0
         self._running: set[asyncio.Future[Any]] = set()
+        self._mute: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
         """Advertise and serve until cancelled, from a new controller after each loss of power."""
@@ -117,6 +119,12 @@ class ScriptedCharger:
             identity_address_type=PairingConfig.AddressType.RANDOM,
         )
         device.on(Device.EVENT_CONNECTION, self._connected)
+
+        def heard(handle: int, pdu: bytes) -> None:
+            self._no_longer_mute()
+            device.on_gatt_pdu(handle, pdu)
+
+        device.l2cap_channel_manager.register_fixed_channel(ATT_CID, heard)
         self._told = Characteristic[bytes](
             TOLD, P.NOTIFY, RW, CharacteristicValue(read=lambda _: b"")
         )
@@ -203,9 +211,19 @@ class ScriptedCharger:
         self._refusal = 0
         self._when_asked = ""
         again = connection.device
-        connection.on(
-            connection.EVENT_DISCONNECTION, lambda _: self._start(self._advertise_again(again))
-        )
+
+        def ended(_: int) -> None:
+            self._no_longer_mute()
+            self._start(self._advertise_again(again))
+
+        connection.on(connection.EVENT_DISCONNECTION, ended)
+        # Linux may give a connection up in the moment in which it is made, and never hang up.
+        loop = asyncio.get_running_loop()
+        self._mute = loop.call_later(MUTE_FOR_S, lambda: self._start(connection.disconnect()))
+
+    def _no_longer_mute(self) -> None:
+        if self._mute is not None:
+            self._mute.cancel()
 
     def _echo(self, connection: Connection, value: bytes) -> None:
         self._written.append(value.hex())

@@ -15,7 +15,7 @@ Outcomes = dict[str, str | None]
 
 def outcomes(world: World, which: str) -> Outcomes:
     """What each check that ran in the guest ended with, None for well."""
-    done = world.guest.run(f"python3 -m bluez.guest.checks {which}", within_s=WITHIN_S)
+    done = world.guest.python("bluez.guest.checks", which, within_s=WITHIN_S)
     told = [json.loads(line) for line in done.out.splitlines()]
     return {"the program itself": done.err or None} | {
         each["check"]: each["error"] for each in told

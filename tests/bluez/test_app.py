@@ -12,13 +12,11 @@ PASSCODE_EXIT = 4
 
 
 def chargepin(guest: VirtualMachine, *words: str, home: str = "one", stdin: str = "") -> Done:
-    return guest.run(
-        f"python3 -m chargepin {' '.join(words)} --json --home /tmp/{home}", stdin=stdin
-    )
+    return guest.python("chargepin", *words, "--json", "--home", f"/root/{home}", stdin=stdin)
 
 
 def test_chargers_are_found(guest: VirtualMachine) -> None:
-    done = chargepin(guest, "scan")
+    done = guest.run("python3 -m chargepin scan --json --home /root/scan")
     assert done.code == 0, done.err
     found: dict[str, Any] = {each["name"]: each for each in done.json}
     assert {OPEN, PROTECTED} <= found.keys()

@@ -78,7 +78,7 @@ def owner(world: World) -> Iterator[Owner]:
 
 
 def pair(world: World, *code: str) -> Any:
-    done = world.guest.run(f"python3 -m bluez.guest.window {NAME} {' '.join(code)}")
+    done = world.guest.python("bluez.guest.window", NAME, *code)
     assert done.code == 0, done.err
     return done.json
 

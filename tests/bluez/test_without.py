@@ -2,14 +2,12 @@
 
 import pytest
 
-from bluez.virtual_machine import VirtualMachine
+from bluez.virtual_machine import Done, VirtualMachine
 
 pytestmark = pytest.mark.bluez
-SCAN = "python3 -m chargepin scan --json --home /tmp/nobody"
 
 
-def error(guest: VirtualMachine, command: str = SCAN) -> str:
-    done = guest.run(command)
+def error(done: Done) -> str:
     assert done.code == 1, done.out + done.err
     assert done.err == ""
     told: dict[str, str] = done.json["error"]
@@ -17,9 +15,13 @@ def error(guest: VirtualMachine, command: str = SCAN) -> str:
     return told["message"]
 
 
+def scanned(guest: VirtualMachine) -> Done:
+    return guest.python("chargepin", "scan", "--json", "--home", "/root/nobody")
+
+
 def test_switched_off(guest: VirtualMachine) -> None:
     guest.run("timeout 10 bluetoothctl power off")
-    assert "Bluetooth is switched off on this computer" in error(guest)
+    assert "Bluetooth is switched off on this computer" in error(scanned(guest))
     guest.run("timeout 10 bluetoothctl power on")
 
 
@@ -31,20 +33,21 @@ POLICY = """
 def test_not_allowed(guest: VirtualMachine) -> None:
     reload = "killall -HUP dbus-daemon"  # many distributions are this strict, Debian is not
     guest.run(f"cat >/etc/dbus-1/system.d/strict.conf; {reload}", stdin=POLICY)
-    as_stranger = f"su stranger -s /bin/sh -c '{SCAN.replace('nobody', 'stranger')}'"
-    assert "Add the user to the group bluetooth" in error(guest, as_stranger)
+    scan = "python3 -m chargepin scan --json --home /tmp/stranger"
+    done = guest.run(f"su stranger -s /bin/sh -c '{scan}'")
+    assert "Add the user to the group bluetooth" in error(done)
 
 
 def test_no_adapter(guest: VirtualMachine) -> None:
     guest.run("kill $(cat /tmp/adapter.pid); while [ -d /sys/class/bluetooth/hci0 ]; do :; done")
-    assert "no Bluetooth adapter" in error(guest)
+    assert "no Bluetooth adapter" in error(scanned(guest))
 
 
 def test_no_bluez(guest: VirtualMachine) -> None:
     guest.run("touch /tmp/no-bluez; killall bluetoothd; while pidof bluetoothd; do :; done")
-    assert "BlueZ, which is Linux's Bluetooth, is not running" in error(guest)
+    assert "BlueZ, which is Linux's Bluetooth, is not running" in error(scanned(guest))
 
 
 def test_no_dbus(guest: VirtualMachine) -> None:
     guest.run("killall dbus-daemon")
-    assert "D-Bus does not answer" in error(guest)
+    assert "D-Bus does not answer" in error(scanned(guest))

@@ -85,8 +85,15 @@ class VirtualMachine:
 
     def run(self, command: str, *, stdin: str = "", within_s: float = 60.0) -> Done:
         """Run a shell command in the guest and wait for its end."""
+        return self._done({"command": command}, stdin, within_s)
+
+    def python(self, module: str, *arguments: str, stdin: str = "", within_s: float = 60.0) -> Done:
+        """Run a module of ours in the guest as `python3 -m` does, only sooner."""
+        return self._done({"module": module, "arguments": arguments}, stdin, within_s)
+
+    def _done(self, what: dict[str, Any], stdin: str, within_s: float) -> Done:
         self._number += 1
-        order = {"id": self._number, "command": command, "stdin": stdin, "within_s": within_s}
+        order = {"id": self._number, **what, "stdin": stdin, "within_s": within_s}
         self._control.settimeout(within_s + 30)  # its processor is slow, and may be busy
         self._control.sendall((json.dumps(order) + "\n").encode())
         while (done := self._next())["id"] != self._number:

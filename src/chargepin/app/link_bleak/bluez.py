@@ -11,12 +11,14 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Any, Final, Self
 
+from bleak.exc import BleakError
 from dbus_fast import BusType, DBusError, Message, MessageType, unpack_variants
 from dbus_fast.aio import MessageBus
 from dbus_fast.errors import AuthError, DBusFastError
 
 from chargepin.app.errors import LinkLost, NoRadio
 from chargepin.app.link_bleak.agent import Agent, AskCode
+from chargepin.app.link_bleak.systems import Dropped
 
 _BLUEZ: Final = "org.bluez"
 _ADAPTER: Final = "org.bluez.Adapter1"
@@ -30,7 +32,9 @@ _UNKNOWN_OBJECT: Final = tuple(
 )
 _AGENT_PATH: Final = "/chargepin/agent"
 _ANSWERS_WITHIN_S: Final = 10.0
+_CONNECTS_WITHIN_S: Final = 60.0  # BlueZ gives up after 40 s
 _PAIRS_WITHIN_S: Final = 60.0  # BlueZ gives up after 30 s without progress
+_SETTLES_IN_S: Final = 1.0
 
 
 class Pairing(Enum):
@@ -52,6 +56,7 @@ _OUTCOMES: Final = MappingProxyType(
         "org.bluez.Error.InProgress": Pairing.BUSY,
     }
 )
+_DROPPED: Final = ("le-connection-abort-by-local", "Software caused connection abort")
 _NOT_RUNNING: Final = (
     "BlueZ, which is Linux's Bluetooth, is not running. Install it (bluez) and start it:"
     " `systemctl start bluetooth`."
@@ -136,6 +141,26 @@ class BlueZ:
             raise LinkLost(f"BlueZ does not answer any more ({error}).") from error
         known: Mapping[str, Any] = unpack_variants(body[0])
         return known
+
+    async def connect(self, path: str) -> None:
+        """Connect to a device. Raises Dropped or another BleakError, and leaves nothing behind.
+
+        Where the other end has forgotten the Bluetooth bond, Linux drops the connection, and at
+        once makes another by itself. Whoever disturbs it in that moment leaves it a connection
+        that it does not know of and never ends: nobody reaches the device any more.
+        """
+        try:
+            await self._call(path, _DEVICE, "Connect", within_s=_CONNECTS_WITHIN_S)
+        except DBusError as error:
+            if not any(each in str(error) for each in _DROPPED):
+                await self.disconnect(path)
+                raise BleakError(f"{error.type}: {error}") from error
+            await asyncio.sleep(_SETTLES_IN_S)
+            await self.disconnect(path)
+            raise Dropped(str(error)) from error
+        except asyncio.CancelledError:
+            await asyncio.shield(self.disconnect(path))
+            raise
 
     async def pair(self, path: str, ask: AskCode | None) -> Pairing:
         """Pair with a device. ask: for a number that it wants typed. Raises what ask does."""

@@ -21,7 +21,7 @@ from bleak.exc import (
 
 from chargepin.app.errors import Busy, ChargepinError, LinkLost, NoRadio, NotFound, WeakSignal
 from chargepin.app.link_bleak.link import BleakLink
-from chargepin.app.link_bleak.systems import AskCode, Elsewhere, System
+from chargepin.app.link_bleak.systems import AskCode, Dropped, Elsewhere, System
 from chargepin.app.ports import Found
 from chargepin.core.gatt import PASSCODE_SERVICE, Layout
 
@@ -70,10 +70,6 @@ async def open_radio(
     else:
         system = Elsewhere(tell, pairs=platform.system() == "Windows")
     return BleakRadio(system, tell)
-
-
-class _Dropped(BleakError):
-    """The connection was there, and went before it could be used."""
 
 
 class BleakRadio:
@@ -207,7 +203,7 @@ class BleakRadio:
                         f"The connection to {found.name} could not be made ({error}).",
                         retry_after_s=0.0,
                     ) from error
-                dropped += isinstance(error, _Dropped)
+                dropped += isinstance(error, Dropped)
             if dropped == _DROPS_MEAN_STALE and await self._system.forget_bond(device):
                 self._tell(
                     f"{found.name} no longer knows this computer; their Bluetooth bond is"
@@ -227,7 +223,7 @@ class BleakRadio:
             dropped = link.closed
             link.lost("It was not made.")
             if dropped and isinstance(error, BleakError):
-                raise _Dropped(str(error)) from error
+                raise Dropped(str(error)) from error
             raise
         return link
 

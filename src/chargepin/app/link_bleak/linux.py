@@ -30,10 +30,14 @@ class Linux:
         self.lost: asyncio.Future[None] = bluez.lost
 
     async def begin(self, device: BLEDevice) -> None:
-        """Hang up what a program that was killed left connected: nobody can go on with it."""
+        """Connect already; bleak then goes on with the connection that it finds.
+
+        What a program that was killed left connected is hung up first: nobody can go on with it.
+        """
         path = _path(device)
         if (await self._bluez.device(path)).get("Connected"):
             await self._bluez.disconnect(path)
+        await self._bluez.connect(path)
 
     async def pair(self, link: BleakLink) -> None:
         """Pair through an agent of this app's own."""

@@ -22,6 +22,10 @@ WINDOWS_PAIRS: Final = (
 )
 
 
+class Dropped(BleakError):
+    """The connection was there, and went before it could be used."""
+
+
 class System(Protocol):
     """An operating system's Bluetooth.
 
@@ -32,7 +36,7 @@ class System(Protocol):
     lost: asyncio.Future[None]
 
     async def begin(self, device: BLEDevice) -> None:
-        """Make ready to connect."""
+        """Make ready to connect. Raises BleakError; Dropped if a connection was there and went."""
 
     async def pair(self, link: BleakLink) -> None:
         """Pair over a link, unless it is paired. Raises what Link.pair raises."""
