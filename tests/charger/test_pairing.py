@@ -109,6 +109,22 @@ async def test_a_private_phone_with_another_key_than_its_own_is_not_kept(rig: Ri
     assert rig.bonds.all() == ()
 
 
+async def test_a_phone_that_gives_another_identity_than_its_address_is_known_again(
+    rig: Rig,
+) -> None:
+    phone = await rig.phone()
+    phone.pairing_config_factory = lambda _: pairing.PairingConfig(
+        identity_address_type=pairing.PairingConfig.AddressType.PUBLIC
+    )
+    connection = await rig.connected(phone)
+    await connection.pair()
+    await connection.disconnect()
+    (bond,) = rig.bonds.all()
+    assert bond.identity == str(connection.self_address)
+    connection = await rig.connected(phone)
+    await connection.encrypt()
+
+
 async def test_a_pairing_without_bonding_encrypts_and_leaves_nothing(rig: Rig) -> None:
     phone = await rig.phone()
     configure(phone, bonding=False)

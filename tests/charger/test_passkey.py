@@ -533,6 +533,20 @@ async def test_just_works_never_replaces_a_bond_by_code_and_a_window_may(rig: Ri
     assert after.bond_id == before.bond_id
 
 
+async def test_a_guest_who_claims_the_identity_of_another_gets_a_bond_of_its_own(rig: Rig) -> None:
+    rig.rules.codes = [CODE, 314_159]
+    first = await rig.connected(await typing_phone(rig))
+    await first.pair()
+    (before,) = rig.bonds.all()
+    guest = await typing_phone(rig, 314_159)
+    own, guest.static_address = str(guest.random_address), hci.Address(before.identity)
+    await (await rig.connected(guest)).pair()
+    assert await rig.told(BluetoothBonded, 2)
+    kept, added = rig.bonds.all()
+    assert kept == before
+    assert added.identity == own
+
+
 async def test_a_stranger_at_a_bonded_address_does_not_overwrite_its_bond(rig: Rig) -> None:
     victim = await typing_phone(rig)
     connection = await rig.connected(victim)

@@ -1,12 +1,14 @@
 """A pairing window between an owner's app, the charger, and a phone that has no app."""
 
 import asyncio
+import base64
 import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
 import pytest
 from bumble.smp import ErrorCode
 
@@ -202,6 +204,22 @@ async def test_a_bonded_phone_comes_back_without_a_window_also_after_a_restart(
             assert await link.value("r_lck") == 0
             await link.close()
         assert house.phone.typist.asked == 1
+
+
+async def test_only_the_chargers_own_files_have_its_key_and_nobody_else_reads_them(
+    tmp_path: Path,
+) -> None:
+    async with a_house(tmp_path, drawing(271_828)) as house, house.window():
+        await house.phone.pair("271828")
+        assert house.ends.daemon is not None
+        (value,) = house.ends.daemon._store.bluetooth_bonds().values()
+        key = msgspec.json.decode(value, type=BluetoothBond).long_term_key
+        encoded = base64.b64encode(key)
+        kept = [each for each in tmp_path.rglob("*") if each.is_file()]
+        holding = [each for each in kept if any(k in each.read_bytes() for k in (key, encoded))]
+        assert holding
+        assert all(each.name.startswith("charger.sqlite") for each in holding)
+        assert all(not each.stat().st_mode & 0o077 for each in kept)
 
 
 async def test_a_paired_phone_stays_and_a_pairing_one_has_a_minute(tmp_path: Path) -> None:
