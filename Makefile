@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: demo test check attack lint bench lock clean
+.PHONY: demo test test-bluez check attack lint bench lock clean
 
 demo: $(STAMP)
 	@$(BIN)/chargepin demo
