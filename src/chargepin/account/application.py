@@ -175,7 +175,7 @@ def _decoded(body: bytes, kind: type[msgspec.Struct]) -> msgspec.Struct:
     except msgspec.ValidationError as error:
         found = re.sub(r"(Invalid enum value) .*?( - at|$)", r"\1\2", str(error))
         raise Refused(ProblemCode.MALFORMED, f"The request is wrong: {found}.") from None
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Refused(ProblemCode.MALFORMED, "The request is no JSON in UTF-8.") from None
 
 

@@ -17,8 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-import msgspec
-
 from chargepin.account import schema
 from chargepin.account.changes import write_change
 from chargepin.account.ports import (
@@ -36,6 +34,7 @@ from chargepin.account.ports import (
     StorageFailed,
 )
 from chargepin.core import log
+from chargepin.core.decoding import Undecodable, decoded
 from chargepin.core.messages import AccessRole, Event, PasscodeState
 from chargepin.machine.database import DatabaseCorrupt, open_database, writing
 from chargepin.machine.files import private_directory
@@ -394,7 +393,7 @@ def _read_audit(path: Path, account_id: str) -> tuple[tuple[log.Entry, ...], log
 def _entry(row: _Row) -> log.Entry:
     sequence, unix_s, running_s, event, detail, previous, digest = row
     try:
-        content = msgspec.json.decode(detail, type=log.Detail)
-    except msgspec.MsgspecError:
+        content = decoded(detail, log.Detail)
+    except Undecodable:
         content = {"unreadable": True}  # the chain then shows that it was changed
     return log.Entry(sequence, unix_s, running_s, event, content, previous, digest)

@@ -15,6 +15,7 @@ import msgspec
 from chargepin.app.errors import AccountRefused, AccountUnreachable, UpdateNeeded, VaultError
 from chargepin.app.ports import SIGN_IN_FILE, Candidate
 from chargepin.core import messages
+from chargepin.core.decoding import Undecodable, decoded
 from chargepin.core.identity import Claim
 from chargepin.core.messages import APP_HEADER, AccessRole, Event, ProblemCode
 from chargepin.machine.files import private_directory, read_private, set_aside, write_private
@@ -31,7 +32,7 @@ class SignIn(msgspec.Struct, frozen=True):
 
     url: str
     person: str
-    token: str
+    token: messages.Token
 
     def __repr__(self) -> str:
         return f"SignIn(url={self.url!r}, person={self.person!r})"
@@ -295,12 +296,12 @@ def open_account(home: Path) -> AccountClient | None:
     """The service that this home is signed in to, if it is. Raises VaultError."""
     path = home / SIGN_IN_FILE
     try:
-        sign_in = msgspec.json.decode(read_private(path), type=SignIn)
+        sign_in = decoded(read_private(path), SignIn)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise VaultError(f"{path} cannot be read ({error.strerror}).") from error
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except Undecodable:
         aside = set_aside(path)
         raise VaultError(
             f"This home's sign-in was damaged and is kept as {aside}. Sign in again."
@@ -368,8 +369,8 @@ async def _reaching(url: str) -> AsyncIterator[None]:
 def _refusal(response: httpx.Response, url: str) -> Exception:
     """The error that an answer stands for."""
     try:
-        problem = msgspec.json.decode(response.content, type=messages.ProblemReply).error
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+        problem = decoded(response.content, messages.ProblemReply).error
+    except Undecodable:
         return _no_service(url)
     if response.status_code == httpx.codes.UPGRADE_REQUIRED:
         return UpdateNeeded(problem.message, side="app", needed=problem.needed or "")
@@ -387,8 +388,8 @@ def _refusal(response: httpx.Response, url: str) -> Exception:
 
 def _decoded(content: bytes, kind: type[_T], url: str) -> _T:
     try:
-        return msgspec.json.decode(content, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return decoded(content, kind)
+    except Undecodable:
         raise _no_service(url) from None
 
 

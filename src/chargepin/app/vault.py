@@ -19,6 +19,7 @@ import msgspec
 
 from chargepin.app.errors import VaultError
 from chargepin.app.ports import Known, Vault
+from chargepin.core.decoding import Undecodable, decoded
 from chargepin.machine.files import private_directory, read_private, set_aside, write_private
 
 if TYPE_CHECKING:
@@ -94,8 +95,8 @@ class _Home:
         """What was decided for this home. Raises VaultError."""
         raw = self.read(_CHOICE)
         try:
-            return None if raw is None else msgspec.json.decode(raw, type=_Choice)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+            return None if raw is None else decoded(raw, _Choice)
+        except Undecodable:
             raise VaultError(
                 f"{self.path / _CHOICE} is damaged: it says where this home keeps its secrets. "
                 f'Restore it, or write {{"kind": "file"}} into it, or "keyring".'
@@ -138,7 +139,7 @@ class FileVault:
         # Without the lock: a file is replaced whole, so either state is a true one.
         try:
             return self._known_version()
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except Undecodable:
             with self._home.locked():
                 return self._decoded()
 
@@ -146,17 +147,17 @@ class FileVault:
         raw = self._home.read(_SECRETS)
         if raw is None:
             return _Document()
-        if msgspec.json.decode(raw, type=_Versioned).version > _VERSION:
+        if decoded(raw, _Versioned).version > _VERSION:
             raise VaultError(
                 f"{self._home.path / _SECRETS} was written by a newer chargepin. Update this one."
             )
-        return msgspec.json.decode(raw, type=_Document)
+        return decoded(raw, _Document)
 
     def _decoded(self) -> _Document:
         """Read under the lock; what cannot be read is kept aside, and told."""
         try:
             return self._known_version()
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except Undecodable:
             path = self._home.path / _SECRETS
             with _told(f"{path} is damaged and cannot be moved out of the way"):
                 aside = set_aside(path)
@@ -180,8 +181,8 @@ class KeyringVault:
         if text is None:
             return None
         try:
-            return msgspec.json.decode(text, type=Known)
-        except (msgspec.MsgspecError, UnicodeEncodeError):
+            return decoded(text, Known)
+        except Undecodable:
             raise VaultError(
                 f"The keyring's entry {_SERVICE}/{serial} is damaged. "
                 f"Forget the charger {serial}, then enter its passcode again."

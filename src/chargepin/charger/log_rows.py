@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from chargepin.core import log, log_summary
+from chargepin.core.decoding import decoded
 from chargepin.core.guard_state import Entry
 from chargepin.core.log_events import CLEARED, TRIMMED
 from chargepin.core.log_summary import Summary
@@ -37,7 +38,7 @@ class LogRows:
         return copied
 
     def read(self, connection: sqlite3.Connection) -> None:
-        """Look at what is there. Raises sqlite3.Error, MsgspecError or LogBroken for nonsense."""
+        """Look at what is there. Raises sqlite3.Error, Undecodable or LogBroken for nonsense."""
         newest = _decoded(
             connection.execute("SELECT entry FROM log ORDER BY sequence DESC LIMIT 1").fetchall()
         )
@@ -102,4 +103,4 @@ class LogRows:
 
 
 def _decoded(rows: Sequence[tuple[bytes]]) -> list[log.Entry]:
-    return [msgspec.json.decode(row[0], type=log.Entry) for row in rows]
+    return [decoded(row[0], log.Entry) for row in rows]

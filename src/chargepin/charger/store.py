@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from chargepin.charger.log_rows import LogRows
 from chargepin.charger.ports import StoreFailed
 from chargepin.core import log, log_summary
+from chargepin.core.decoding import Undecodable, decoded
 from chargepin.core.durable import Durable, Factory, Mode, Profile
 from chargepin.core.guard_state import Entry
 from chargepin.machine.database import (
@@ -79,7 +80,7 @@ class SQLiteStore:
             self._identity = self._open_identity()
             try:
                 self._connection = self._open(path)
-            except (DatabaseCorrupt, msgspec.MsgspecError, log.LogBroken):
+            except (DatabaseCorrupt, Undecodable, log.LogBroken):
                 self.set_aside = set_database_aside(path)
                 self._connection = self._open(path)
                 self._seal()
@@ -93,7 +94,7 @@ class SQLiteStore:
 
     def load(self) -> Durable | None:
         value = self.get("durable")
-        return None if value is None else msgspec.json.decode(value, type=Durable)
+        return None if value is None else decoded(value, Durable)
 
     def commit(
         self,
@@ -134,7 +135,7 @@ class SQLiteStore:
         rows = self._read(
             "SELECT entry FROM log WHERE sequence > ? ORDER BY sequence LIMIT ?", (after, limit)
         )
-        return [msgspec.json.decode(row[0], type=log.Entry) for row in rows]
+        return [decoded(row[0], log.Entry) for row in rows]
 
     def put(self, name: str, value: bytes) -> None:
         try:
@@ -221,13 +222,13 @@ class SQLiteStore:
     def _open_identity(self) -> IdentityFile:
         path = self._directory / "identity.json"
         try:
-            return msgspec.json.decode(read_private(path), type=IdentityFile)
+            return decoded(read_private(path), IdentityFile)
         except FileNotFoundError:
             seed = Ed25519PrivateKey.generate().private_bytes_raw()
             identity = IdentityFile(seed)
             write_private(path, msgspec.json.encode(identity))
             return identity
-        except msgspec.MsgspecError as error:
+        except Undecodable as error:
             raise StoreFailed(
                 f"{path} is damaged. It holds the charger's identity, which apps have pinned:"
                 " restore it from a backup, or move it away to begin as another charger."
@@ -284,16 +285,16 @@ def look_into(directory: Path) -> Kept:
     Verifies the log's chain. Raises StoreFailed, also when there is nothing yet, and LogBroken.
     """
     try:
-        identity = msgspec.json.decode(read_private(directory / "identity.json"), type=IdentityFile)
+        identity = decoded(read_private(directory / "identity.json"), IdentityFile)
         address = f"{(directory / 'charger.sqlite').absolute().as_uri()}?mode=ro"
         with closing(sqlite3.connect(address, uri=True, isolation_level=None)) as connection:
             connection.execute("BEGIN")  # all of it as of one moment
             state = connection.execute("SELECT value FROM kept WHERE name = 'durable'").fetchone()
             lines = connection.execute("SELECT entry FROM log ORDER BY sequence").fetchall()
             peers = connection.execute("SELECT address FROM bluetooth_bonds").fetchall()
-        entries = tuple(msgspec.json.decode(line[0], type=log.Entry) for line in lines)
-        durable = Durable() if state is None else msgspec.json.decode(state[0], type=Durable)
-    except (OSError, sqlite3.Error, msgspec.MsgspecError) as error:
+        entries = tuple(decoded(line[0], log.Entry) for line in lines)
+        durable = Durable() if state is None else decoded(state[0], Durable)
+    except (OSError, sqlite3.Error, Undecodable) as error:
         raise StoreFailed(f"cannot read {directory}: {error}") from error
     log_summary.check(entries)
     key = Ed25519PrivateKey.from_private_bytes(identity.seed)

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from chargepin.charger.ports import Images, UpdateProgress, UpdateState
 from chargepin.core.catalogue import Family, Version
+from chargepin.core.decoding import decoded
 from chargepin.core.release import Manifest, ManifestError, SignedManifest, verified
 from chargepin.machine.files import private_directory, read_private, set_aside, write_private
 
@@ -60,11 +61,11 @@ def installed_version(directory: Path, factory: Version) -> Version:
     """
     path = directory / _SWITCH
     try:
-        software = msgspec.json.decode(read_private(path), type=_Software)
+        software = decoded(read_private(path), _Software)
         return Version.parse(software.version)
     except FileNotFoundError:
         return factory
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+    except ValueError:
         set_aside(path)
         return factory
 

@@ -30,6 +30,10 @@ Identity: TypeAlias = Annotated[str, _hex(32)]
 Octets16: TypeAlias = Annotated[str, _hex(16)]
 Octets32: TypeAlias = Annotated[str, _hex(32)]
 Signature: TypeAlias = Annotated[str, _hex(64)]
+SixDigits: TypeAlias = Annotated[str, Meta(pattern=r"^[0-9]{6}\Z")]
+Token: TypeAlias = Annotated[str, Meta(pattern=r"^[!-~]{1,512}\Z")]
+"""What a header can carry."""
+
 Body: TypeAlias = Annotated[str, Meta(pattern="^([0-9a-f]{2})+$", max_length=1024)]
 U32: TypeAlias = Annotated[int, Meta(ge=0, le=0xFFFF_FFFF)]
 UnixSeconds: TypeAlias = Annotated[int, Meta(ge=0, le=2**62)]
@@ -116,7 +120,7 @@ class Credentials(msgspec.Struct, frozen=True):
 class SignedIn(msgspec.Struct, frozen=True):
     """token: opaque, for `Authorization: Bearer`; whoever has it is this person until sign-out."""
 
-    token: str
+    token: Token
     person: str
     account: str
     session: str
@@ -268,12 +272,12 @@ class AssignRequest(msgspec.Struct, frozen=True):
 class KeptPasscode(msgspec.Struct, frozen=True, omit_defaults=True):
     """A passcode in custody. salt: hex, 16 bytes. owner_token: hex, 32 bytes, for owners only."""
 
-    generation: int
-    salt: str
+    generation: U32
+    salt: Octets16
     profile: int
-    passcode: str
+    passcode: SixDigits
     state: str
-    owner_token: str | None = None
+    owner_token: Octets32 | None = None
 
     def __repr__(self) -> str:
         return f"KeptPasscode(generation={self.generation}, state={self.state!r})"

@@ -7,6 +7,7 @@ import msgspec
 from bumble.hci import Address
 from bumble.keys import KeyStore, PairingKeys
 
+from chargepin.core.decoding import Undecodable, decoded
 from chargepin.machine.files import read_private, set_aside, write_private
 
 _log = logging.getLogger(__name__)
@@ -33,10 +34,10 @@ class KeptKeys(KeyStore):
         if path is None:
             return
         try:
-            self._bonds = msgspec.json.decode(read_private(path), type=dict[str, _Bond])
+            self._bonds = decoded(read_private(path), dict[str, _Bond])
         except FileNotFoundError:
             return
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except Undecodable:
             _log.warning("Bluetooth bonds were unreadable; set aside as %s", set_aside(path))
 
     async def get(self, name: str) -> PairingKeys | None:

@@ -31,6 +31,7 @@ from chargepin.charger.stock.reads import READS
 from chargepin.charger.stock.settings import StockSettings
 from chargepin.charger.stock.writes import WRITES
 from chargepin.core.bapi import Request, encode_error, encode_flat, encode_reply
+from chargepin.core.decoding import Undecodable, decoded
 from chargepin.core.gatt import Layout
 
 KEEP_EVERY_S = 600.0
@@ -144,7 +145,7 @@ def _kept(store: Store, name: str, kind: type[_Kept]) -> _Kept:
     if raw is None:
         return kind()
     try:
-        return msgspec.json.decode(raw, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return decoded(raw, kind)
+    except Undecodable:
         store.put(f"{name} that could not be read", raw)
         return kind()
