@@ -7,11 +7,11 @@ async with chargepin.connect("WB123456", vault=vault) as charger:
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
-__all__ = ["ChargepinError", "Charger", "Status", "__version__", "connect"]
+__all__ = ["ChargepinError", "Charger", "Status", "__version__", "connect", "hold"]
 
 if TYPE_CHECKING:
     from chargepin.app.client import Charger
-    from chargepin.app.connect import connect
+    from chargepin.app.connect import connect, hold
     from chargepin.app.errors import ChargepinError
     from chargepin.app.status import Status
 
@@ -20,6 +20,7 @@ _HOMES = {
     "ChargepinError": "chargepin.app.errors",
     "Status": "chargepin.app.status",
     "connect": "chargepin.app.connect",
+    "hold": "chargepin.app.connect",
 }
 
 

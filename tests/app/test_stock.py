@@ -8,39 +8,15 @@ from typing import Any
 
 import pytest
 
+from app.reluctant import Reluctant
 from chargepin.app import errors
 from chargepin.app.charger import Charger
-from chargepin.charger.air import Air, Door
+from chargepin.charger.air import Air
 from ends import both_ends, manual_loop
 
 OLD = "6.7.10"
 PATIENCE_S = 100.0
 TURNS = 2000
-
-
-class Reluctant:
-    """Stands before an `Air`: the next reply can be held back, or all be swallowed."""
-
-    def __init__(self, air: Air) -> None:
-        self._air = air
-        self.holding = False
-        self.mute = False
-        self.kept: list[tuple[int, Door, bytes]] = []
-
-    def send(self, link: int, door: Door, message: bytes) -> None:
-        if not self.holding and not self.mute:
-            self._air.send(link, door, message)
-            return
-        self.kept.append((link, door, message))
-        self.holding = False
-
-    def release(self) -> None:
-        for each in self.kept:
-            self._air.send(*each)
-        self.kept.clear()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._air, name)
 
 
 @asynccontextmanager

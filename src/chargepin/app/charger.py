@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import suppress
 
 import msgspec
 
@@ -25,6 +26,7 @@ from chargepin.core.catalogue import PASSCODE_SINCE, Version, family_of_project,
 from chargepin.core.identity import Flag, State
 from chargepin.core.log import Entry as LogEntry
 from chargepin.core.log import Head, LogBroken, verify
+from chargepin.machine.clock import running_s
 
 RESTART_WITHIN_S = 10.0
 
@@ -45,7 +47,10 @@ class Phone(msgspec.Struct, frozen=True):
 
 
 class Charger:
-    """A connection to one charger that may be asked things. Made by `enter`."""
+    """A connection to one charger that may be asked things. Made by `enter`.
+
+    asked_s: running seconds at which it was last asked something.
+    """
 
     def __init__(
         self,
@@ -62,6 +67,7 @@ class Charger:
         self._with = surroundings
         self._randbelow = randbelow
         self._raising: asyncio.Task[None] | None = None
+        self.asked_s = running_s()
         if inside.session is not None:
             inside.session.listen(lambda _: self._look_at_role())
             self._look_at_role()
@@ -157,6 +163,7 @@ class Charger:
         At the maker's own service a write is read back, since "done" and "ignored" look the same
         there: raises Ignored.
         """
+        self.asked_s = running_s()
         if self._inside.session is not None:
             return await self._inside.session.request(method, par)
         stock = self._inside.stock
@@ -196,9 +203,11 @@ class Charger:
 
     async def keep_alive(self) -> None:
         """Ask something small, so that a connection that died silently is noticed: LinkLost."""
+        self.asked_s = running_s()
         if self._inside.stock is not None:
             await self._inside.stock.keep_alive()
-        else:
+            return
+        with suppress(ChargerRefused, RoleTooLow, UpdateNeeded):  # an answer all the same
             await self.call("r_dat")
 
     def _not_here(self) -> ChargepinError:

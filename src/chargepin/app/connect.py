@@ -1,5 +1,6 @@
 """Wiring of the app: a home's settings, its vault, radio and account; and `connect`."""
 
+import asyncio
 import os
 import platform
 import secrets
@@ -16,6 +17,8 @@ from chargepin.app.client import Charger, enter, find
 from chargepin.app.codes import Codes
 from chargepin.app.entering import Surroundings
 from chargepin.app.errors import AccountRefused, NoRadio, VaultError
+from chargepin.app.holding import Holder, Notice
+from chargepin.app.lending import lendable
 from chargepin.app.ports import (
     SIGN_IN_FILE,
     Accounts,
@@ -28,6 +31,7 @@ from chargepin.app.ports import (
 from chargepin.app.vault import open_vault
 from chargepin.core import bapi
 from chargepin.core.catalogue import Version
+from chargepin.core.decoding import Undecodable, decoded
 from chargepin.machine.files import private_directory, read_private, set_aside, write_private
 
 if TYPE_CHECKING:
@@ -52,10 +56,10 @@ def settings_of(home: Path) -> Settings:
     try:
         private_directory(home)
         try:
-            return msgspec.json.decode(read_private(path), type=Settings)
+            return decoded(read_private(path), Settings)
         except FileNotFoundError:
             pass
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except Undecodable:
             set_aside(path)  # it holds nothing that can't be drawn anew
         drawn = Settings(_static_address(), f"chargepin on {platform.node() or 'this computer'}")
         write_private(path, msgspec.json.encode(drawn))
@@ -201,8 +205,7 @@ async def connect(
     default CHARGEPIN_HOME. Passcodes come from the vault, then the account, then the prompt.
     Raises one exception per cause; see chargepin.app.errors.
     """
-    place = home or Path(os.environ.get("CHARGEPIN_HOME", Path.home() / ".local/share/chargepin"))
-    default = home is None and "CHARGEPIN_HOME" not in os.environ
+    place, default = _home(home)
     async with surroundings_of(
         place, default_home=default, radio=radio, vault=vault, account=account, prompt=prompt
     ) as surroundings:
@@ -212,6 +215,66 @@ async def connect(
             yield entered
         finally:
             await entered.close()
+
+
+@asynccontextmanager
+async def hold(
+    charger: str,
+    *,
+    home: Path | None = None,
+    radio: str | Radio | None = None,
+    vault: Vault | None = None,
+    account: Accounts | None = None,
+    prompt: Prompt | None = None,
+    on_event: Callable[[bapi.Event], None] = lambda _: None,
+    on_notice: Callable[[Notice], None] = lambda _: None,
+) -> AsyncIterator[Holder]:
+    """Connect and stay connected until the end, whatever the radio does; see Holder.
+
+    The first connection raises as `connect` does, and may ask the prompt; later ones ask nobody.
+    `chargepin pause` has it hang up for a while.
+    """
+    place, default = _home(home)
+    async with surroundings_of(
+        place, default_home=default, radio=radio, vault=vault, account=account, prompt=prompt
+    ) as surroundings:
+        found = await find(surroundings, charger)
+        first = await enter(surroundings, found, secrets.randbelow, on_event)
+        async with holding(place, surroundings, first, on_event, on_notice) as holder:
+            yield holder
+
+
+@asynccontextmanager
+async def holding(
+    home: Path,
+    surroundings: Surroundings,
+    first: Charger,
+    on_event: Callable[[bapi.Event], None] = lambda _: None,
+    on_notice: Callable[[Notice], None] = lambda _: None,
+) -> AsyncIterator[Holder]:
+    """Hold a connection that is there, and lend it to whoever of this home asks."""
+    alone = replace(surroundings, prompt=None, ask_first=False)
+
+    async def reach() -> Charger:
+        found = await find(alone, first.serial)
+        return await enter(alone, found, secrets.randbelow, on_event)
+
+    holder = Holder(reach, first, on_notice)
+    async with lendable(home, first.serial, holder):
+        running = asyncio.create_task(holder.run())
+        try:
+            yield holder
+        finally:
+            running.cancel()
+            await asyncio.wait([running])
+            if not running.cancelled():
+                running.exception()  # whoever waited for the connection was told
+
+
+def _home(home: Path | None) -> tuple[Path, bool]:
+    """The home to use, and whether it is the default one."""
+    place = home or Path(os.environ.get("CHARGEPIN_HOME", Path.home() / ".local/share/chargepin"))
+    return place, home is None and "CHARGEPIN_HOME" not in os.environ
 
 
 def asking_first(surroundings: Surroundings) -> Surroundings:

@@ -5,6 +5,7 @@ ChargepinError
 ├── NotFound            no such charger in range
 ├── WeakSignal          found, but too faint to connect (rssi_dbm)
 ├── Busy                another phone holds the link
+├── NotHeld             no program of this home holds the connection
 ├── LinkLost            the connection broke off
 ├── UpdateNeeded        the charger's software or this app is too old
 ├── PasscodeNotSet      the charger is open
@@ -70,6 +71,10 @@ class WeakSignal(ChargepinError):
 
 class Busy(ChargepinError):
     code = "busy"
+
+
+class NotHeld(ChargepinError):
+    code = "not_held"
 
 
 class LinkLost(ChargepinError):

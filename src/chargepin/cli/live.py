@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from chargepin.cli.app import person, surroundings
+from chargepin.cli.app import home, person, surroundings
 from chargepin.cli.shown import CUT_OFF, install, told
 from chargepin.cli.terminal import NoAnswer, terminal
 
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
     from chargepin.app.client import Charger
     from chargepin.app.entering import Surroundings
+    from chargepin.app.holding import Holder, Notice
+    from chargepin.core.bapi import Event
 
 POP_UP = """
   +----------------------------------------------------------------+
@@ -32,12 +34,15 @@ ORDERS: "dict[str, Callable[[Charger], Awaitable[None]]]" = {
 
 async def live(charger: str) -> None:
     """Get in, offer what the charger lacks, then take orders until the person leaves."""
+    from chargepin.app.connect import holding
+
     async with surroundings() as around:
         entered = await _get_in(around, charger)
         try:
             entered = await _updated(around, entered, charger)
             entered = await _protected(around, entered, charger)
-            await _orders(entered)
+            async with holding(home(), around, entered, _raised, _notice) as held:
+                entered = await _orders(held, entered)
         finally:
             terminal().unanswered = entered.unanswered
             await entered.close()
@@ -53,7 +58,7 @@ async def _get_in(around: "Surroundings", charger: str) -> "Charger":
     while True:
         found = await find(around, charger)
         try:
-            entered = await enter(around, found, randbelow)
+            entered = await enter(around, found, randbelow, _raised)
         except PasscodeWrong as wrong:
             if around.prompt is None or wrong.tries_left == 0:
                 raise
@@ -102,24 +107,62 @@ async def _protected(around: "Surroundings", entered: "Charger", charger: str) -
     return await _get_in(around, charger)
 
 
-async def _orders(entered: "Charger") -> None:
-    """Show the status, then carry out what is typed, until the input ends."""
+async def _orders(held: "Holder", entered: "Charger") -> "Charger":
+    """Show the status, then carry out what is typed, until the input ends; gives the last one."""
+    from chargepin.app.errors import ChargepinError, LinkLost
+
     terminal().say(told(await entered.status()))
     asked = person()
     if asked is None:
-        return
+        return entered
     terminal().say(f"Type {HELP}.")
     while True:
         try:
             typed = await terminal().line("> ")
         except NoAnswer:
-            return
+            return entered
         order = typed.strip().lower()
         if order in ("quit", "exit", "q"):
-            return
-        if order in ORDERS:
-            await ORDERS[order](entered)
-        elif order not in ("status", ""):
+            return entered
+        if order not in ORDERS and order not in ("status", ""):
             terminal().say(f"Type {HELP}.")
             continue
-        terminal().say(told(await entered.status()))
+        if held.lent_s:
+            terminal().say(f"The connection is lent for another {round(held.lent_s)} s.")
+            continue
+        entered = await held.connected()
+        try:
+            if order in ORDERS:
+                await ORDERS[order](entered)
+            terminal().say(told(await entered.status()))
+        except ChargepinError as error:
+            if not terminal().interactive:
+                raise  # a script must hear of it
+            terminal().warn(str(error))
+            if isinstance(error, LinkLost):
+                await entered.close()  # then it is made anew
+
+
+def _raised(event: "Event") -> None:
+    """Tell what a press of the charger's button has come to."""
+    if event.name == "tampered":
+        terminal().warn("The charger's housing was opened, just now.")
+    if event.name == "role_raised":
+        terminal().say(
+            f"Somebody pressed the charger's button: this app is {event.members.get('role')} now."
+        )
+
+
+def _notice(notice: "Notice") -> None:
+    from chargepin.app.holding import Broken, Lent
+
+    match notice:
+        case Broken(reason, again_s):
+            terminal().say(f"{reason} Trying again in {again_s:.0f} s.")
+        case Lent(away_s):
+            terminal().say(
+                f"The connection is lent: hung up for {away_s / 60:.0f} minutes, so that another"
+                " phone can connect."
+            )
+        case _:
+            terminal().say("Connected.")

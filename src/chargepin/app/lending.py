@@ -1,0 +1,95 @@
+"""Asking whoever of this home holds a charger's connection to give it away for a while.
+
+Each holder listens on a Unix socket of its own in the home. One line each way: {"away_s": 300.0}
+is answered with {"name": "WB123456"} once the link is free, or not at all.
+"""
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Final
+
+import msgspec
+
+from chargepin.app.holding import Holder
+from chargepin.core.catalogue import name_of
+from chargepin.core.decoding import decoded
+from chargepin.machine.files import private_directory
+from chargepin.machine.unix_socket import address_of, private_socket
+
+LONGEST_S: Final = 86_400.0
+_LONGEST_LINE_BYTES: Final = 256
+_ANSWERS_WITHIN_S: Final = 10.0
+
+
+class _Wish(msgspec.Struct, frozen=True):
+    away_s: Annotated[float, msgspec.Meta(ge=0, le=LONGEST_S)]
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    name: str
+
+
+@asynccontextmanager
+async def lendable(home: Path, serial: str, holder: Holder) -> AsyncIterator[None]:
+    """Let `ask_holders` reach this holder. Raises OSError."""
+    path = private_directory(home) / f"hold-{serial}-{secrets.token_hex(4)}.sock"
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(_ANSWERS_WITHIN_S):
+                wish = decoded(await reader.readline(), _Wish)
+                await holder.lend(wish.away_s)
+            writer.write(msgspec.json.encode(_Answer(name_of(serial))) + b"\n")
+            await writer.drain()
+        except (ValueError, OSError, TimeoutError):
+            pass  # whoever asked that way hears nothing
+        finally:
+            writer.close()
+
+    server = await asyncio.start_unix_server(
+        talk, sock=private_socket(path), limit=_LONGEST_LINE_BYTES
+    )
+    try:
+        yield
+    finally:
+        server.close()
+        path.unlink(missing_ok=True)
+
+
+async def ask_holders(home: Path, serial: str, away_s: float) -> int:
+    """Have every holder of this home hang up and stay away; gives how many did.
+
+    Sockets that a killed program left behind are removed.
+    """
+    return sum(await asyncio.gather(*(_ask(path, away_s) for path in _sockets(home, serial))))
+
+
+def _sockets(home: Path, serial: str) -> list[Path]:
+    return sorted(home.glob(f"hold-{serial}-*.sock"))
+
+
+async def _ask(path: Path, away_s: float) -> bool:
+    try:
+        async with asyncio.timeout(_ANSWERS_WITHIN_S):
+            with address_of(path) as address:
+                reader, writer = await asyncio.open_unix_connection(address)
+            try:
+                writer.write(msgspec.json.encode(_Wish(away_s)) + b"\n")
+                decoded(await reader.readline(), _Answer)
+            finally:
+                writer.close()
+    except ConnectionRefusedError:
+        _remove(path)
+        return False
+    except (ValueError, OSError, TimeoutError):
+        return False
+    return True
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()

@@ -1,0 +1,191 @@
+"""A connection that is held: made again, kept alive, lent. The loop's time is moved by hand."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.reluctant import Reluctant
+from chargepin.app import errors
+from chargepin.app.connect import holding
+from chargepin.app.holding import Broken, Connected, Holder, Lent, Notice
+from chargepin.app.lending import ask_holders
+from chargepin.charger.air import Air
+from ends import SERIAL, Answers, Ends, Phone, both_ends, manual_loop
+
+PATIENCE_S = 2000.0
+
+
+async def until(holds: Callable[[], bool], *, passing_s: float = 0.0) -> None:
+    """Wait; with passing_s, time goes on by that much in every turn."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not holds():
+            manual_loop().advance(passing_s)
+            await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def held(ends: Ends, home: Path) -> AsyncIterator[tuple[Holder, list[Notice], Phone]]:
+    """A phone that holds its connection. ends: its charger is on."""
+    notices: list[Notice] = []
+    phone = await ends.phone("holder")
+    first = await phone.enter()
+    async with holding(home, phone.surroundings, first, on_notice=notices.append) as holder:
+        yield holder, notices, phone
+
+
+async def told(path: Path, line: bytes) -> bytes:
+    """What a holder answers to a line."""
+    reader, writer = await asyncio.open_unix_connection(str(path))
+    writer.write(line)
+    writer.write_eof()
+    try:
+        return await reader.read()
+    finally:
+        writer.close()
+
+
+def waits(notices: list[Notice]) -> list[float]:
+    return [notice.again_s for notice in notices if isinstance(notice, Broken)]
+
+
+async def test_a_connection_that_breaks_is_made_again(tmp_path: Path) -> None:
+    async with both_ends(tmp_path / "charger") as ends:
+        await ends.switch_on()
+        async with held(ends, tmp_path) as (holder, notices, _):
+            first = await holder.connected()
+            await ends.switch_off()
+            await until(lambda: len(waits(notices)) == 6, passing_s=0.05)
+            assert waits(notices) == [2, 4, 8, 16, 30, 30]
+            assert isinstance(notices[1], Broken)
+            assert isinstance(notices[1].reason, errors.NotFound)
+            await ends.switch_on()
+            await until(lambda: Connected() in notices, passing_s=0.01)
+            again = await holder.connected()
+            assert again is not first
+            assert (await again.status()).state == "ready"
+
+
+async def test_after_half_a_minute_of_silence_the_charger_is_asked_something(
+    tmp_path: Path,
+) -> None:
+    async with both_ends(tmp_path / "charger") as ends:
+        await ends.switch_on()
+        async with held(ends, tmp_path) as (holder, notices, _):
+            charger = await holder.connected()
+            before_s = charger.asked_s
+            manual_loop().advance(29)
+            await asyncio.sleep(0)
+            assert charger.asked_s == before_s
+            manual_loop().advance(1.5)
+            await until(lambda: charger.asked_s > before_s)
+            assert await holder.call("r_sn_") == SERIAL
+            assert not notices
+
+
+async def test_a_dead_link_is_noticed_though_nobody_asks_anything(tmp_path: Path) -> None:
+    before: list[Reluctant] = []
+
+    def reluctant(air: Air) -> Any:
+        before.append(Reluctant(air))
+        return before[0]
+
+    async with both_ends(tmp_path / "charger") as ends:
+        await ends.switch_on(air=reluctant)
+        async with held(ends, tmp_path) as (holder, notices, _):
+            charger = await holder.connected()
+            before[0].mute = True
+            await until(lambda: bool(waits(notices)), passing_s=0.05)
+            assert charger.closed
+
+
+async def test_it_is_lent_and_comes_back(tmp_path: Path) -> None:
+    async with both_ends(tmp_path / "charger") as ends:
+        daemon = await ends.switch_on()
+        async with held(ends, tmp_path) as (holder, notices, _):
+            assert len(daemon._air.links) == 1
+            assert await ask_holders(tmp_path, SERIAL, 300) == 1
+            await until(lambda: not daemon._air.links)
+            assert 290 < holder.lent_s <= 300
+            await (await (await ends.phone("guest")).enter()).close()
+            manual_loop().advance(200)
+            await asyncio.sleep(0)
+            assert holder.charger is None
+            manual_loop().advance(101)
+            assert not (await holder.connected()).closed
+            assert [type(notice) for notice in notices] == [Lent, Connected]
+
+
+async def test_it_comes_back_when_asked_to(tmp_path: Path) -> None:
+    async with both_ends(tmp_path / "charger") as ends:
+        await ends.switch_on()
+        async with held(ends, tmp_path) as (holder, _, _):
+            assert await ask_holders(tmp_path, SERIAL, 3600) == 1
+            assert holder.charger is None
+            assert await ask_holders(tmp_path, SERIAL, 0) == 1
+            assert not (await holder.connected()).closed
+
+
+async def test_it_is_lent_even_while_it_is_being_made(tmp_path: Path) -> None:
+    async with both_ends(tmp_path / "charger") as ends:
+        await ends.switch_on()
+        async with held(ends, tmp_path) as (holder, notices, _):
+            await ends.switch_off()
+            await until(lambda: bool(notices))
+            manual_loop().advance(3)
+            await until(lambda: holder._reaching is not None)
+            assert await ask_holders(tmp_path, SERIAL, 60) == 1
+            assert holder._reaching is None
+            assert holder.charger is None
+
+
+async def test_nobody_holds_it_and_what_a_killed_program_left_is_removed(tmp_path: Path) -> None:
+    assert await ask_holders(tmp_path, SERIAL, 60) == 0
+    left = tmp_path / f"hold-{SERIAL}-0123abcd.sock"
+    with socket.socket(socket.AF_UNIX) as killed:
+        killed.bind(str(left))
+    assert await ask_holders(tmp_path, SERIAL, 60) == 0
+    assert not left.exists()
+
+
+async def test_only_this_user_can_ask_and_nonsense_changes_nothing(tmp_path: Path) -> None:
+    async with both_ends(tmp_path / "charger") as ends:
+        await ends.switch_on()
+        async with held(ends, tmp_path) as (holder, _, _):
+            (path,) = tmp_path.glob("hold-*.sock")
+            assert path.stat().st_mode & 0o777 == 0o600
+            for line in (b"\n", b"{}\n", b'{"away_s":-1}\n', b'{"away_s":1e99}\n', b"x" * 999):
+                assert await told(path, line) == b""
+            assert holder.charger is not None
+        assert not path.exists()
+
+
+async def test_what_trying_again_cannot_help_ends_it(tmp_path: Path) -> None:
+    async with both_ends(tmp_path / "charger") as ends:
+        await ends.switch_on()
+        async with held(ends, tmp_path) as (holder, _, _):
+            await holder.connected()
+            other = await ends.phone("other")
+            await (await other.enter()).set_passcode()
+            await until(lambda: holder._ended is not None, passing_s=0.01)
+            with pytest.raises(errors.PasscodeNeeded):
+                await holder.connected()
+
+
+async def test_nobody_is_asked_for_a_passcode_when_it_is_made_again(tmp_path: Path) -> None:
+    async with both_ends(tmp_path / "charger") as ends:
+        await ends.switch_on()
+        phone = await ends.phone()
+        answers = Answers()
+        around = replace(phone.surroundings, prompt=answers)
+        first = await phone.enter(answers)
+        async with holding(tmp_path, around, first) as holder:
+            other = await ends.phone("other")
+            await (await other.enter()).set_passcode()
+            await until(lambda: holder._ended is not None, passing_s=0.01)
+        assert answers.asked == 0
