@@ -146,12 +146,12 @@ class SQLiteStore:
 
     def get(self, name: str) -> bytes | None:
         rows = self._read("SELECT value FROM kept WHERE name = ?", (name,))
-        return bytes(rows[0][0]) if rows else None
+        return _octets(rows[0][0]) if rows else None
 
     def bluetooth_bonds(self) -> dict[str, bytes]:
         """Every Bluetooth bond, by the peer's address. Raises StoreFailed."""
         rows = self._read("SELECT address, value FROM bluetooth_bonds", ())
-        return {str(address): bytes(value) for address, value in rows}
+        return {str(address): _octets(value) for address, value in rows}
 
     def put_bluetooth_bond(
         self,
@@ -261,6 +261,11 @@ class SQLiteStore:
                 return self._connection.execute(query, values).fetchall()
         except sqlite3.Error as error:
             raise StoreFailed(f"the state could not be read: {error}") from error
+
+
+def _octets(value: object) -> bytes:
+    """What was put in; nothing, where a damaged file has something else in its place."""
+    return value if isinstance(value, bytes) else b""
 
 
 # ---- from the outside ---------------------------------------------------------------------------
