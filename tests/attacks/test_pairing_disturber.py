@@ -13,10 +13,11 @@ from pathlib import Path
 from bumble import crypto, hci
 from bumble.crypto.cryptography import EccKey
 
+from attacks.bits import FAILED, RANDOM, REQUEST
 from attacks.dialog import STOCK_CHARGER, Display, Phones, of, phones, stock_charger, window
 from attacks.report import Row, Tell
 from attacks.stage import victim
-from attacks.test_pairing_guesser import FAILED, RANDOM, REQUEST, Door, drawing
+from attacks.test_pairing_guesser import Door, drawing
 from attacks.test_pairing_mirror import pairs
 from chargepin.charger.pairing import STEP_MAX_S
 from chargepin.charger.smp import Peer

@@ -9,9 +9,9 @@ import random
 from collections.abc import Callable, Mapping
 from statistics import mean
 
-from bumble import crypto, hci
-from bumble.crypto.cryptography import EccKey
+from bumble import hci
 
+from attacks.bits import ROUNDS, Guesser
 from attacks.report import Row, Tell
 from chargepin.charger.dialog import PairingDialog
 from chargepin.charger.pairing import BondsInMemory, Pairings
@@ -24,11 +24,8 @@ from chargepin.core.pairing_window import ATTEMPTS_MAX, Draw
 from core.guard_bench import PROTECTED
 
 WINDOWS = 200
-ROUNDS = 20
 OWNER, STRANGER = 1, 2
 OWN = hci.Address("F0:00:00:00:00:01")
-REQUEST = bytes([0x01, 0x02, 0x00, 0x0D, 16, 0x02, 0x00])
-FAILED, RANDOM = 0x05, 0x04
 SEED = 20_251_103
 
 
@@ -78,38 +75,6 @@ class Door:
     def _say(self, link: int, event: str, _members: Mapping[str, object]) -> None:
         assert link == OWNER
         self.said.append(event)
-
-
-class Guesser:
-    """known: the bits that it takes for the code's, lowest first. passed: rounds per attempt."""
-
-    def __init__(self, on: Door, bits: random.Random) -> None:
-        self.on = on
-        self.bits = bits
-        self.key = EccKey.generate()
-        self.known: list[int] = []
-        self.passed: list[int] = []
-        self.attempts_until_in: int | None = None
-
-    def attempt(self) -> None:
-        """Pair as far as it goes, and keep the first bit that was wrong."""
-        x, y = self.key.x[::-1], self.key.y[::-1]
-        assert self.on.ask(REQUEST)[0] == 0x02
-        their_x = self.on.ask(b"\x0c" + x + y)[1:33]
-        for step in range(ROUNDS):
-            if step == len(self.known):
-                self.known.append(self.bits.randrange(2))
-            na = crypto.r()
-            commitment = crypto.f4(x, their_x, na, bytes([0x80 | self.known[step]]))
-            assert self.on.ask(b"\x03" + commitment)[0] == 0x03
-            if self.on.ask(b"\x04" + na)[0] == FAILED:
-                self.known[step] ^= 1
-                del self.known[step + 1 :]  # of another code, perhaps; of this one never tested
-                self.passed.append(step)
-                return
-        self.passed.append(ROUNDS)
-        self.attempts_until_in = self.attempts_until_in or len(self.passed)
-        self.on.close()
 
 
 def watched(draw: Draw, windows: int) -> Guesser:

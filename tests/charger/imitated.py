@@ -60,8 +60,8 @@ class Bench:
 
 
 @asynccontextmanager
-async def bench(directory: Path) -> AsyncIterator[Bench]:
-    on = Bench(await serve_radio("127.0.0.1", 0), directory)
+async def bench(directory: Path, *, capture: Path | None = None) -> AsyncIterator[Bench]:
+    on = Bench(await serve_radio("127.0.0.1", 0, capture=capture), directory)
     try:
         yield on
     finally:
