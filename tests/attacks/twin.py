@@ -67,7 +67,7 @@ class Twin:
         self._talking: asyncio.Task[None] | None = None
 
     async def appear(self) -> Self:
-        appearance = Appearance(name_of(SERIAL), Layout.BGX, self._service, "6.7.17")
+        appearance = Appearance(name_of(SERIAL), Layout.BGX, self._service)
         await self.air.start(appearance, self, self._told)
         self._talking = asyncio.create_task(self._go_on())
         return self

@@ -5,12 +5,14 @@ The phones are Bumble's own, stock: none of this project's code is in them.
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+import pytest
 from bumble import hci, pairing
+from bumble.att import ATT_Error
 from bumble.controller import Controller
 from bumble.core import UUID
 from bumble.device import Connection, Device, DeviceConfiguration, Peer
@@ -26,7 +28,7 @@ from chargepin.core.gatt import Layout
 from chargepin.machine.clock import ManualLoop
 
 CHARGER = "F0:00:00:00:00:01"
-OPEN_BGX = Appearance("WB123456", Layout.BGX, passcode=True, software="6.7.17")
+OPEN_BGX = Appearance("WB123456", Layout.BGX, passcode=True)
 HINT = b"hint16"
 PATIENCE_S = 60.0  # of the loop, whose time tests move by hand
 
@@ -214,3 +216,44 @@ class Wire:
     @property
     def silent(self) -> bool:
         return self._heard.empty()
+
+
+class Inbox:
+    """What a phone was notified of."""
+
+    def __init__(self) -> None:
+        self._heard: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def subscribe(
+        self, characteristic: CharacteristicProxy[bytes], *, indications: bool = False
+    ) -> None:
+        await characteristic.subscribe(self._heard.put_nowait, prefer_notify=not indications)
+
+    async def pieces(self, total_bytes: int) -> list[bytes]:
+        """Wait until so much came; gives it as it came."""
+        pieces: list[bytes] = []
+        async with asyncio.timeout(PATIENCE_S):
+            while sum(map(len, pieces)) < total_bytes:
+                pieces.append(await self._heard.get())
+        return pieces
+
+    @property
+    def empty(self) -> bool:
+        return self._heard.empty()
+
+
+async def subscribed(peer: Peer, uuid: str) -> Inbox:
+    inbox = Inbox()
+    await inbox.subscribe(found(peer, uuid))
+    return inbox
+
+
+async def error_of(characteristic: CharacteristicProxy[bytes], value: bytes | None = None) -> int:
+    """The ATT error of a read, or of a write with response."""
+    if value is None:
+        asked: Awaitable[object] = characteristic.read_value()
+    else:
+        asked = characteristic.write_value(value, with_response=True)
+    with pytest.raises(ATT_Error) as caught:
+        await asked
+    return int(caught.value.error_code)

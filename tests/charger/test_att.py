@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chargepin.charger.air import AttError, Secured
-from chargepin.charger.att import Client, Code, Denied, Table
+from chargepin.charger.att import Client, Table
+from chargepin.charger.att_pdu import Code, Denied
 from chargepin.core.gatt import Characteristic, Property
 
 SERVICE = "f0000001-0000-1000-8000-00805f9b34fc"

@@ -140,7 +140,6 @@ class Appearance:
     name: str
     layout: Layout
     passcode: bool
-    software: str
 
 
 class Rules(Protocol):

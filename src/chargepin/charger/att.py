@@ -8,9 +8,8 @@ arrives in, and no value is reached but through `Table.value` and `Table.store`.
 
 import logging
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from enum import IntEnum
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
@@ -18,7 +17,19 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.cmac import CMAC
 
 from chargepin.charger.air import Secured
-from chargepin.core.gatt import Characteristic, Mode, Property
+from chargepin.charger.att_pdu import (
+    HANDLE,
+    RANGE,
+    Code,
+    Denied,
+    handle_range,
+    handles,
+    of_equal_length,
+    on_air,
+    uuid_kind,
+)
+from chargepin.charger.serial import Serial
+from chargepin.core.gatt import Characteristic, Property
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +38,7 @@ UNSECURED: Final = Secured(encrypted=False, authenticated=False)
 CONFIRMATION: Final = b"\x1e"
 INDICATION: Final = 0x1D
 _WRITE_COMMAND: Final = 0x52
+_PREPARE_WRITE: Final = 0x16
 _COMMAND_OR_FROM_SERVER: Final = 0x41  # bits of an opcode (3.3.1); neither is ever answered
 
 # Assigned Numbers, 3.5 and 3.7, in the order of the air: little-endian, like all numbers here.
@@ -34,50 +46,23 @@ _PRIMARY_SERVICE: Final = b"\x00\x28"
 _SECONDARY_SERVICE: Final = b"\x01\x28"
 _CHARACTERISTIC: Final = b"\x03\x28"
 _CCCD: Final = b"\x02\x29"
-_BASE_UUID: Final = bytes.fromhex("fb349b5f8000008000100000")  # what is before the short UUID
 _NO_MORE: Final = 0xFFFF
-
-_HANDLE: Final = struct.Struct("<H")
-_RANGE: Final = struct.Struct("<HH")
-
-
-class Code(IntEnum):
-    """Errors of the protocol itself (3.4.1.1)."""
-
-    INVALID_HANDLE = 0x01
-    READ_NOT_PERMITTED = 0x02
-    WRITE_NOT_PERMITTED = 0x03
-    INVALID_PDU = 0x04
-    REQUEST_NOT_SUPPORTED = 0x06
-    INVALID_OFFSET = 0x07
-    ATTRIBUTE_NOT_FOUND = 0x0A
-    INVALID_ATTRIBUTE_LENGTH = 0x0D
-    UNLIKELY_ERROR = 0x0E
-    UNSUPPORTED_GROUP_TYPE = 0x10
-    VALUE_NOT_ALLOWED = 0x13
-
-
-class Denied(Exception):
-    """Why a request fails: the code of the Error Response, and the handle it is about."""
-
-    def __init__(self, code: int, handle: int = 0) -> None:
-        super().__init__(f"ATT error 0x{code:02x} about handle {handle}")
-        self.code = code
-        self.handle = handle
 
 
 @dataclass(slots=True, eq=False)
 class Client:
     """What the server keeps of one link.
 
-    subscribed: by handle of the characteristic's value, the bits its CCCD was given.
+    serial: the radio module's line for it. features: what it said that it supports. subscribed: by
+    handle of the characteristic's value, the bits its CCCD was given.
     """
 
     link: int
     nonce: bytes
     mtu: int = DEFAULT_MTU
     secured: Secured = UNSECURED
-    mode: Mode = Mode.STREAM
+    serial: Serial = field(default_factory=Serial)
+    features: int = 0
     subscribed: dict[int, int] = field(default_factory=dict)
 
 
@@ -105,10 +90,14 @@ class Attribute:
 
 
 class Table:
-    """The attributes of one server, in the order they were added; handles count from 1."""
+    """The attributes of one server, in the order they were added; handles count from 1.
 
-    def __init__(self, max_mtu: int) -> None:
+    long_write: the error with which prepared writes are refused: no value is longer than the MTU.
+    """
+
+    def __init__(self, max_mtu: int, long_write: Code = Code.REQUEST_NOT_SUPPORTED) -> None:
         self._attributes: list[Attribute] = []
+        self._long_write = long_write
         self._max_mtu = max_mtu
         self._handlers = MappingProxyType(
             {
@@ -127,7 +116,7 @@ class Table:
 
     def add_service(self, uuid: str) -> None:
         """Begin a primary service; the characteristics added next are in it."""
-        declaration = _on_air(uuid)
+        declaration = on_air(uuid)
         self._attributes.append(Attribute(_PRIMARY_SERVICE, lambda _client: declaration))
 
     def add(
@@ -144,9 +133,9 @@ class Table:
         What its properties do not name is not permitted. may holds for the CCCD too, unless
         may_subscribe is given.
         """
-        kind, properties = _on_air(characteristic.uuid), characteristic.properties
+        kind, properties = on_air(characteristic.uuid), characteristic.properties
         handle = len(self._attributes) + 2
-        declaration = bytes([properties]) + _HANDLE.pack(handle) + kind
+        declaration = bytes([properties]) + HANDLE.pack(handle) + kind
         self._attributes += [
             Attribute(_CHARACTERISTIC, lambda _client: declaration),
             Attribute(
@@ -180,13 +169,13 @@ class Table:
             failed = Denied(Code.UNLIKELY_ERROR)
         if failed is None or not answered:  # a command gets no answer, not even this one
             return None
-        return b"\x01" + pdu[:1] + _HANDLE.pack(failed.handle) + bytes([failed.code])
+        return b"\x01" + pdu[:1] + HANDLE.pack(failed.handle) + bytes([failed.code])
 
     def event(self, client: Client, handle: int, value: bytes) -> bytes | None:
         """Give the notification or indication of a value, if the client subscribed to it."""
         bits = client.subscribed.get(handle, 0)
         if bits & 1:
-            return b"\x1b" + _HANDLE.pack(handle) + value
+            return b"\x1b" + HANDLE.pack(handle) + value
         return indication(handle, value) if bits else None
 
     def digest(self) -> bytes:
@@ -195,9 +184,9 @@ class Table:
         mac = CMAC(AES(bytes(16)))
         for handle, attribute in self._between(1, _NO_MORE):
             if attribute.kind in {_PRIMARY_SERVICE, _CHARACTERISTIC}:
-                mac.update(_HANDLE.pack(handle) + attribute.kind + self.value(nobody, handle))
+                mac.update(HANDLE.pack(handle) + attribute.kind + self.value(nobody, handle))
             elif attribute.kind == _CCCD:
-                mac.update(_HANDLE.pack(handle) + attribute.kind)
+                mac.update(HANDLE.pack(handle) + attribute.kind)
         return mac.finalize()[::-1]
 
     def value(self, client: Client, handle: int) -> bytes:
@@ -247,22 +236,24 @@ class Table:
         if len(pdu) > client.mtu:
             raise Denied(Code.INVALID_PDU)
         handler = self._handlers.get(pdu[0])
-        if handler is None:  # preparing writes, too: no value here is longer than the MTU
-            raise Denied(Code.REQUEST_NOT_SUPPORTED)
+        if handler is None:
+            raise Denied(
+                self._long_write if pdu[0] == _PREPARE_WRITE else Code.REQUEST_NOT_SUPPORTED
+            )
         return handler(client, pdu[1:])
 
     def _command(self, client: Client, pdu: bytes) -> None:
         if pdu[0] == _WRITE_COMMAND and len(pdu) <= client.mtu:
-            (handle,) = _HANDLE.unpack(pdu[1:3])
+            (handle,) = HANDLE.unpack(pdu[1:3])
             self.store(client, handle, pdu[3:], command=True)
 
     def _exchange_mtu(self, client: Client, body: bytes) -> bytes:
-        (wanted,) = _HANDLE.unpack(body)
+        (wanted,) = HANDLE.unpack(body)
         client.mtu = max(client.mtu, min(wanted, self._max_mtu))
-        return b"\x03" + _HANDLE.pack(self._max_mtu)
+        return b"\x03" + HANDLE.pack(self._max_mtu)
 
     def _find_information(self, client: Client, body: bytes) -> bytes:
-        first, last = _range(body)
+        first, last = handle_range(body)
         found = list(self._between(first, last))
         room = client.mtu - 2
         size = len(found[0][1].kind) if found else 0
@@ -270,13 +261,13 @@ class Table:
         for handle, attribute in found:
             if len(attribute.kind) != size or len(data) + 2 + size > room:
                 break
-            data += _HANDLE.pack(handle) + attribute.kind
+            data += HANDLE.pack(handle) + attribute.kind
         if not data:
             raise Denied(Code.ATTRIBUTE_NOT_FOUND, first)
         return bytes([0x05, 1 if size == len(_CCCD) else 2]) + data
 
     def _find_by_type_value(self, client: Client, body: bytes) -> bytes:
-        first, last = _range(body[:4])
+        first, last = handle_range(body[:4])
         kind, wanted = body[4:6], body[6:]
         data = b""
         for handle, _ in self._between(first, last, kind):
@@ -286,61 +277,61 @@ class Table:
                 continue  # what may not be read can't be found by guessing either
             if same and len(data) + 4 <= client.mtu - 1:
                 end = self._end_of_service(handle) if kind == _PRIMARY_SERVICE else handle
-                data += _RANGE.pack(handle, end)
+                data += RANGE.pack(handle, end)
         if not data:
             raise Denied(Code.ATTRIBUTE_NOT_FOUND, first)
         return b"\x07" + data
 
     def _read_by_type(self, client: Client, body: bytes) -> bytes:
-        first, last = _range(body[:4])
+        first, last = handle_range(body[:4])
         values: list[tuple[bytes, bytes]] = []
-        for handle, _ in self._between(first, last, _kind(body[4:])):
+        for handle, _ in self._between(first, last, uuid_kind(body[4:])):
             try:
                 value = self.value(client, handle)
             except Denied:
                 if values:
                     break
                 raise
-            values.append((_HANDLE.pack(handle), value))
+            values.append((HANDLE.pack(handle), value))
         if not values:
             raise Denied(Code.ATTRIBUTE_NOT_FOUND, first)
-        return b"\x09" + _of_equal_length(values, client.mtu)
+        return b"\x09" + of_equal_length(values, client.mtu)
 
     def _read_by_group_type(self, client: Client, body: bytes) -> bytes:
-        first, last = _range(body[:4])
-        kind = _kind(body[4:])
+        first, last = handle_range(body[:4])
+        kind = uuid_kind(body[4:])
         if kind not in {_PRIMARY_SERVICE, _SECONDARY_SERVICE}:
             raise Denied(Code.UNSUPPORTED_GROUP_TYPE, first)
         values = [
-            (_RANGE.pack(handle, self._end_of_service(handle)), self.value(client, handle))
+            (RANGE.pack(handle, self._end_of_service(handle)), self.value(client, handle))
             for handle, _ in self._between(first, last, kind)
         ]
         if not values:
             raise Denied(Code.ATTRIBUTE_NOT_FOUND, first)
-        return b"\x11" + _of_equal_length(values, client.mtu)
+        return b"\x11" + of_equal_length(values, client.mtu)
 
     def _read(self, client: Client, body: bytes) -> bytes:
-        (handle,) = _HANDLE.unpack(body)
+        (handle,) = HANDLE.unpack(body)
         return b"\x0b" + self.value(client, handle)[: client.mtu - 1]
 
     def _read_blob(self, client: Client, body: bytes) -> bytes:
-        handle, offset = _RANGE.unpack(body)
+        handle, offset = RANGE.unpack(body)
         value = self.value(client, handle)
         if offset > len(value):
             raise Denied(Code.INVALID_OFFSET, handle)
         return b"\x0d" + value[offset : offset + client.mtu - 1]
 
     def _read_multiple(self, client: Client, body: bytes) -> bytes:
-        values = [self.value(client, handle) for handle in _handles(body)]
+        values = [self.value(client, handle) for handle in handles(body)]
         return b"\x0f" + b"".join(values)[: client.mtu - 1]
 
     def _read_multiple_variable(self, client: Client, body: bytes) -> bytes:
-        values = [self.value(client, handle) for handle in _handles(body)]
-        data = b"".join(_HANDLE.pack(len(value)) + value for value in values)
+        values = [self.value(client, handle) for handle in handles(body)]
+        data = b"".join(HANDLE.pack(len(value)) + value for value in values)
         return b"\x21" + data[: client.mtu - 1]
 
     def _write(self, client: Client, body: bytes) -> bytes:
-        (handle,) = _HANDLE.unpack(body[:2])
+        (handle,) = HANDLE.unpack(body[:2])
         self.store(client, handle, body[2:], command=False)
         return b"\x13"
 
@@ -349,12 +340,12 @@ def _cccd(handle: int, properties: Property, may: May) -> Attribute:
     allowed = bool(properties & Property.NOTIFY) | bool(properties & Property.INDICATE) << 1
 
     def read(client: Client) -> bytes:
-        return _HANDLE.pack(client.subscribed.get(handle, 0))
+        return HANDLE.pack(client.subscribed.get(handle, 0))
 
     def write(client: Client, value: bytes) -> None:
-        if len(value) != _HANDLE.size:
+        if len(value) != HANDLE.size:
             raise Denied(Code.INVALID_ATTRIBUTE_LENGTH)
-        (bits,) = _HANDLE.unpack(value)
+        (bits,) = HANDLE.unpack(value)
         if bits & ~allowed:
             raise Denied(Code.VALUE_NOT_ALLOWED)
         client.subscribed[handle] = bits
@@ -364,44 +355,4 @@ def _cccd(handle: int, properties: Property, may: May) -> Attribute:
 
 def indication(handle: int, value: bytes) -> bytes:
     """Give the PDU that a client must confirm."""
-    return bytes([INDICATION]) + _HANDLE.pack(handle) + value
-
-
-def _range(body: bytes) -> tuple[int, int]:
-    first, last = _RANGE.unpack(body)
-    if not 0 < first <= last:
-        raise Denied(Code.INVALID_HANDLE, first)
-    return first, last
-
-
-def _handles(body: bytes) -> Sequence[int]:
-    if not body or len(body) % _HANDLE.size:
-        raise Denied(Code.INVALID_PDU)
-    return [handle for (handle,) in _HANDLE.iter_unpack(body)]
-
-
-def _of_equal_length(values: Sequence[tuple[bytes, bytes]], mtu: int) -> bytes:
-    """List values, each after its handles: those of the first one's length, as many as fit."""
-    head, first = values[0]
-    entry_max = min(mtu - 2, 255)
-    size = min(len(head) + len(first), entry_max)
-    data = b""
-    for handles, value in values:
-        if len(value) != len(first) or len(data) + size > mtu - 2:
-            break
-        data += (handles + value)[:size]
-    return bytes([size]) + data
-
-
-def _kind(uuid: bytes) -> bytes:
-    """Bring a UUID of a request to the form of the table. Raises Denied for another length."""
-    if len(uuid) == len(_CCCD):
-        return uuid
-    if len(uuid) != len(_BASE_UUID) + 4:
-        raise Denied(Code.INVALID_PDU)
-    short = uuid.startswith(_BASE_UUID) and uuid.endswith(b"\0\0")
-    return uuid[len(_BASE_UUID) : -2] if short else uuid
-
-
-def _on_air(uuid: str) -> bytes:
-    return _kind(bytes.fromhex(uuid.replace("-", ""))[::-1])
+    return bytes([INDICATION]) + HANDLE.pack(handle) + value

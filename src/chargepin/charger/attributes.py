@@ -5,29 +5,27 @@ asks the rules. The passcode service asks for nothing: its own handshake protect
 last, so that an update that brings it leaves every other handle where it was.
 """
 
+import struct
 from collections.abc import Callable, Iterator
 from enum import Enum
 from functools import partial
 from typing import Final
 
 from chargepin.charger.air import Appearance, AttError, Door, Rules, Written
-from chargepin.charger.att import Client, Code, Denied, Read, Table, indication
+from chargepin.charger.att import Client, Read, Table, Write, indication
+from chargepin.charger.att_pdu import Code, Denied
+from chargepin.charger.serial import Part
 from chargepin.core import gatt
 from chargepin.core.gatt import Characteristic, Layout, Mode, Property
 
-# Assigned Numbers, 3.4 and 3.8.
-_GAP: Final = "00001800-0000-1000-8000-00805f9b34fb"
-_GATT: Final = "00001801-0000-1000-8000-00805f9b34fb"
-_DEVICE_NAME: Final = Characteristic("00002a00-0000-1000-8000-00805f9b34fb", Property.READ)
-_APPEARANCE: Final = Characteristic("00002a01-0000-1000-8000-00805f9b34fb", Property.READ)
-_SERVICE_CHANGED: Final = Characteristic("00002a05-0000-1000-8000-00805f9b34fb", Property.INDICATE)
-_DATABASE_HASH: Final = Characteristic("00002b2a-0000-1000-8000-00805f9b34fb", Property.READ)
-
 _MAX_MTU: Final = 247
 _ZENTRI_MTU: Final = 23
-_STOCK_PIECE_BYTES: Final = 20  # what real modules notify at once, whatever the MTU
 _EVENT_HEADER_BYTES: Final = 3
 _EVERYTHING_CHANGED: Final = b"\x01\x00\xff\xff"  # the range of all handles
+_PREFERRED: Final = struct.pack("<4H", 24, 40, 0, 200)  # 30 to 50 ms, no latency, 2 s
+
+
+_FLOW: Final = (Part.CREDITS, Part.NOTIFY)
 
 
 class Touch(Enum):
@@ -46,32 +44,54 @@ class Attributes:
     ) -> None:
         self._rules = rules
         self._written = written
-        layout = appearance.layout
-        self._table = Table(_ZENTRI_MTU if layout is Layout.ZENTRI else _MAX_MTU)
-        self._add_generic(appearance.name)
-        self._add_information(layout.stock, appearance.software)
-        self._events = {Door.STOCK: self._add_stock(layout.stock)}
-        if appearance.passcode:
-            self._events[Door.OWN] = self._add_passcode()
+        self._zentri = appearance.layout is Layout.ZENTRI
+        self._table = (
+            Table(_ZENTRI_MTU, Code.WRITE_NOT_PERMITTED) if self._zentri else Table(_MAX_MTU)
+        )
+        stock = appearance.layout.stock
+        self._add_generic(stock, appearance.name)
+        self._add_information(stock)
+        self._parts = self._add_stock(stock)
+        if stock.ota is not None:
+            self._add_ota(stock.ota)
+        self._own = self._add_passcode() if appearance.passcode else None
         self.digest: Final = self._table.digest()
 
     def answer(self, client: Client, pdu: bytes) -> bytes | None:
         """Take one PDU; see `att.Table.answer`."""
-        return self._table.answer(client, pdu)
+        answer = self._table.answer(client, pdu)
+        if Part.CREDITS in self._parts:
+            wanted = (client.subscribed.get(self._parts[part]) for part in _FLOW)
+            client.serial.control_flow(on=all(wanted))
+        return answer
+
+    def consequences(self, client: Client) -> Iterator[bytes]:
+        """Give the events that the radio module itself has for a client after its last PDU."""
+        said, client.serial.said = client.serial.said, []
+        if said and self.refusal(client, Touch.SUBSCRIPTION) is None:
+            for part, value in said:
+                event = self._table.event(client, self._parts[part], value)
+                if event:
+                    yield event
 
     def events(self, client: Client, door: Door, message: bytes) -> Iterator[bytes]:
         """Cut a message into notifications or indications; none for who is not subscribed.
 
         Rights are asked again: they may have been lost since the client subscribed.
         """
-        handle = self._events.get(door)
+        handle = self._parts[Part.NOTIFY] if door is Door.STOCK else self._own
+        if handle is None or not client.subscribed.get(handle):
+            return
         size = client.mtu - _EVENT_HEADER_BYTES
-        if door is Door.STOCK:
-            size = min(size, _STOCK_PIECE_BYTES)
-            if self.refusal(client, Touch.SUBSCRIPTION) is not None:
-                return
-        for at in range(0, len(message), size):
-            event = handle and self._table.event(client, handle, message[at : at + size])
+        pieces: Iterator[bytes]
+        if door is Door.OWN:
+            pieces = (message[at : at + size] for at in range(0, len(message), size))
+        elif self.refusal(client, Touch.SUBSCRIPTION) is None:
+            pieces = client.serial.send(message, size)
+        else:
+            return
+        for piece in pieces:
+            event = self._table.event(client, handle, piece)
             if event:
                 yield event
 
@@ -84,48 +104,80 @@ class Attributes:
         """Give the indication for a bonded client that knows another list of services."""
         return indication(self._service_changed, _EVERYTHING_CHANGED)
 
-    def _add_generic(self, name: str) -> None:
-        self._table.add_service(_GAP)
-        self._table.add(_DEVICE_NAME, read=_fixed(name.encode()))
-        self._table.add(_APPEARANCE, read=_fixed(bytes(2)))  # unknown
-        self._table.add_service(_GATT)
-        self._service_changed = self._table.add(_SERVICE_CHANGED)
-        self._table.add(_DATABASE_HASH, read=lambda _client: self.digest)
+    def _add_generic(self, stock: gatt.StockService, name: str) -> None:
+        reads = {
+            gatt.DEVICE_NAME: _fixed(name.encode()),
+            gatt.APPEARANCE: _fixed(bytes(2)),  # unknown
+            gatt.PREFERRED_PARAMETERS: _fixed(_PREFERRED),
+            gatt.DATABASE_HASH: lambda _client: self.digest,
+            gatt.CLIENT_FEATURES: lambda client: bytes([client.features]),
+        }
+        handles: dict[Characteristic, int] = {}
+        self._table.add_service(gatt.GENERIC_SERVICE)
+        for each in stock.generic:
+            handles[each] = self._table.add(each, read=reads.get(each), write=_set_features)
+        self._service_changed = handles[gatt.SERVICE_CHANGED]
+        self._table.add_service(gatt.ACCESS_SERVICE)
+        for each in stock.access:
+            self._table.add(each, read=reads[each])
 
-    def _add_information(self, stock: gatt.StockService, software: str) -> None:
+    def _add_information(self, stock: gatt.StockService) -> None:
         self._table.add_service(gatt.DEVICE_INFORMATION_SERVICE)
-        for uuid, text in (
-            (gatt.MANUFACTURER_NAME, stock.manufacturer),
-            (gatt.MODEL_NUMBER, stock.model),
-            (gatt.FIRMWARE_REVISION, stock.firmware),
-            (gatt.SOFTWARE_REVISION, software),
-        ):
+        for uuid, text in stock.information:
             self._table.add(Characteristic(uuid, Property.READ), read=_fixed(text.encode()))
 
-    def _add_stock(self, stock: gatt.StockService) -> int:
-        def may(touch: Touch, client: Client) -> None:
-            error = self.refusal(client, touch)
-            if error is not None:
-                raise Denied(error.value)
+    def _may(self, touch: Touch, client: Client) -> None:
+        error = self.refusal(client, touch)
+        if error is not None:
+            raise Denied(error.value)
 
-        def frames(client: Client, value: bytes) -> None:
-            if client.mode is Mode.STREAM:  # else they go to the radio module's own shell
-                self._written(Written(client.link, Door.STOCK, value))
-
+    def _add_stock(self, stock: gatt.StockService) -> dict[Part, int]:
         self._table.add_service(stock.uuid)
-        subscribe = partial(may, Touch.SUBSCRIPTION)
         handles: dict[Characteristic, int] = {}
         for each in stock.characteristics:
-            is_mode = each == stock.mode
-            taken = frames if each == stock.write else _ignored
+            read: Read = _last if each == stock.notify and self._zentri else _fixed(b"")
+            write: Write = _ignored
+            if each == stock.write:
+                write = self._take
+            elif each == stock.mode:
+                read, write = _mode, self._set_mode
+            elif each == stock.credits:
+                write = _get_credits
             handles[each] = self._table.add(
                 each,
-                read=_mode if is_mode else _fixed(b""),
-                write=_set_mode if is_mode else taken,
-                may=partial(may, Touch.MODE if is_mode else Touch.VALUE),
-                may_subscribe=subscribe,
+                read=read,
+                write=write,
+                may=partial(self._may, Touch.MODE if each == stock.mode else Touch.VALUE),
+                may_subscribe=partial(self._may, Touch.SUBSCRIPTION),
             )
-        return handles[stock.notify]
+        parts = {Part.NOTIFY: stock.notify, Part.MODE: stock.mode, Part.CREDITS: stock.credits}
+        return {part: handles[each] for part, each in parts.items() if each is not None}
+
+    def _add_ota(self, ota: gatt.Service) -> None:
+        """Add the service for updates of the module; nothing is ever updated by it."""
+        self._table.add_service(ota.uuid)
+        for each in ota.characteristics:
+            self._table.add(
+                each,
+                read=_fixed(b""),
+                write=_refused,
+                may=partial(self._may, Touch.VALUE),
+                may_subscribe=partial(self._may, Touch.SUBSCRIPTION),
+            )
+
+    def _take(self, client: Client, value: bytes) -> None:
+        reaching = client.serial.take(value)
+        if reaching:
+            self._written(Written(client.link, Door.STOCK, reaching))
+
+    def _set_mode(self, client: Client, value: bytes) -> None:
+        if len(value) != 1:
+            raise Denied(Code.INVALID_ATTRIBUTE_LENGTH)
+        if value[0] not in set(Mode):
+            raise Denied(Code.VALUE_NOT_ALLOWED)
+        if self._zentri and not client.subscribed.get(self._parts[Part.NOTIFY]):
+            raise Denied(Code.WRITE_NOT_PERMITTED)
+        client.serial.switch(Mode(value[0]))
 
     def _add_passcode(self) -> int:
         def hint(client: Client) -> bytes:
@@ -149,13 +201,28 @@ def _ignored(_client: Client, _value: bytes) -> None:
     """Take what real modules take without the charger behind them hearing of it."""
 
 
+def _refused(_client: Client, _value: bytes) -> None:
+    raise Denied(Code.WRITE_NOT_PERMITTED)
+
+
+def _last(client: Client) -> bytes:
+    return client.serial.last
+
+
 def _mode(client: Client) -> bytes:
-    return bytes([client.mode])
+    return bytes([client.serial.mode])
 
 
-def _set_mode(client: Client, value: bytes) -> None:
+def _get_credits(client: Client, value: bytes) -> None:
     if len(value) != 1:
         raise Denied(Code.INVALID_ATTRIBUTE_LENGTH)
-    if value[0] not in {Mode.STREAM, Mode.REMOTE_COMMAND}:
+    client.serial.get(value[0])
+
+
+def _set_features(client: Client, value: bytes) -> None:
+    """Take what a client supports; it may not take back what it said (Vol 3, Part G, 7.2)."""
+    if not value:
+        raise Denied(Code.INVALID_ATTRIBUTE_LENGTH)
+    if client.features & ~value[0]:
         raise Denied(Code.VALUE_NOT_ALLOWED)
-    client.mode = Mode(value[0])
+    client.features = value[0]

@@ -340,7 +340,7 @@ class Daemon:
             )
         passcode = protected or supports_passcode(software)
         name = name_of(setup.serial)
-        appearance = Appearance(name, self._stock.layout, passcode, str(software))
+        appearance = Appearance(name, self._stock.layout, passcode)
         await self._air.start(appearance, self._service.rights, self._service.tell)
 
     def _keep_power_side(self) -> None:

@@ -7,12 +7,13 @@ share of the controller's buffers, and counts what the controller says is done.
 
 import struct
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 ATT_CHANNEL: Final = 0x0004
 SIGNALING_CHANNEL: Final = 0x0005
 SMP_CHANNEL: Final = 0x0006
+_INDICATION: Final = 0x1D  # opcode of ATT (Vol 3, Part F, 3.4.7.2)
 
 _HEADER: Final = struct.Struct("<HH")
 _PDU_MAX_BYTES: Final = 512  # no protocol of ours has longer ones
@@ -87,6 +88,14 @@ class Outbox:
         self._indications.append(pdu)
         if len(self._indications) == 1:
             self.put(ATT_CHANNEL, pdu)
+
+    def put_events(self, events: Iterable[bytes]) -> None:
+        """Send notifications at once, and indications one by one."""
+        for event in events:
+            if event[0] == _INDICATION:
+                self.put_indication(event)
+            else:
+                self.put(ATT_CHANNEL, event)
 
     def confirmed(self) -> bytes | None:
         """Take a confirmation; gives the indication it is for."""

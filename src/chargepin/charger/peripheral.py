@@ -27,7 +27,7 @@ from chargepin.charger.air import (
     Rules,
     Secured,
 )
-from chargepin.charger.att import CONFIRMATION, INDICATION, UNSECURED, Client
+from chargepin.charger.att import CONFIRMATION, UNSECURED, Client
 from chargepin.charger.attributes import Attributes
 from chargepin.charger.host import ChargerHost
 from chargepin.charger.l2cap import (
@@ -223,11 +223,7 @@ class _OnAir:
         link = self.links.get(number)
         if link is None or link.flushing or link.end is not None:
             return
-        for event in self._attributes.events(link.client, door, message):
-            if event[0] == INDICATION:
-                link.outbox.put_indication(event)
-            else:
-                link.outbox.put(ATT_CHANNEL, event)
+        link.outbox.put_events(self._attributes.events(link.client, door, message))
         self._look_after(link)
 
     def drop(self, number: int, *, flush: bool) -> None:
@@ -329,6 +325,7 @@ class _OnAir:
             answer = answer_signal(pdu)
         if answer is not None:
             link.outbox.put(channel, answer)
+        link.outbox.put_events(self._attributes.consequences(link.client))
         self._look_after(link)
 
     def sent(self, handle: int, packets: int) -> None:

@@ -40,13 +40,22 @@ class Mode(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Service:
+    """A service that is there and serves nobody here."""
+
+    uuid: str
+    characteristics: tuple[Characteristic, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class StockService:
     """How one radio module carries the stock frames.
 
     write takes requests, notify gives replies (the same one on u-blox). mode switches the module
     between streaming and its command shell; credits belongs to u-blox flow control, which stays
     off until a client subscribes to it. needs_encryption: an open charger still wants a Just Works
-    link. manufacturer, model and firmware are the module's, as Device Information shows them.
+    link. information: of the module, in the order of Device Information. access, generic: what
+    there is in Generic Access and Generic Attribute. ota: for updates of the module.
     """
 
     uuid: str
@@ -55,9 +64,10 @@ class StockService:
     mode: Characteristic | None
     credits: Characteristic | None
     needs_encryption: bool
-    manufacturer: str
-    model: str
-    firmware: str
+    information: tuple[tuple[str, str], ...]
+    access: tuple[Characteristic, ...]
+    generic: tuple[Characteristic, ...]
+    ota: Service | None
 
     @property
     def characteristics(self) -> tuple[Characteristic, ...]:
@@ -84,6 +94,42 @@ class Layout(Enum):
         return _STOCK[self]
 
 
+# Assigned Numbers, 3.8.1.
+_SIG = "-0000-1000-8000-00805f9b34fb"
+DEVICE_NAME = Characteristic("00002a00" + _SIG, Property.READ)
+APPEARANCE = Characteristic("00002a01" + _SIG, Property.READ)
+PREFERRED_PARAMETERS = Characteristic("00002a04" + _SIG, Property.READ)
+SERVICE_CHANGED = Characteristic("00002a05" + _SIG, Property.INDICATE)
+CLIENT_FEATURES = Characteristic("00002b29" + _SIG, Property.READ | Property.WRITE)
+DATABASE_HASH = Characteristic("00002b2a" + _SIG, Property.READ)
+MODEL_NUMBER = "00002a24" + _SIG
+FIRMWARE_REVISION = "00002a26" + _SIG
+SOFTWARE_REVISION = "00002a28" + _SIG
+MANUFACTURER_NAME = "00002a29" + _SIG
+
+_BGX_OTA = Service(
+    "169b52a0-b7fd-40da-998c-dd9238327e55",
+    (
+        Characteristic("902ee692-6ef9-48a8-a430-5212eeb3e5a2", Property.WRITE),
+        Characteristic("503a5d70-b443-466e-9aeb-c342802b184e", _ANY_WRITE),
+        Characteristic("12e868e7-c926-4906-96c8-a7ee81d4b1b3", Property.READ),
+    ),
+)
+_ZENTRI_OTA = Service(
+    "b2e7d564-c077-404e-9d29-b547f4512dce",
+    (
+        Characteristic(
+            "48cbe15e-642d-4555-ac66-576209c50c1e",
+            _ANY_WRITE | Property.NOTIFY | Property.INDICATE,
+        ),
+        Characteristic("db96492d-cf53-4a43-b896-14cbbf3bf4f3", _ANY_WRITE),
+        Characteristic(
+            "66bd7ef2-c449-4e84-b203-fa5915709826",
+            _ANY_WRITE | Property.NOTIFY | Property.INDICATE,
+        ),
+        Characteristic("b3f86901-61cc-48f1-aa20-8e8b59d49d40", Property.READ),
+    ),
+)
 _UBLOX_FIFO = Characteristic(
     "2456e1b9-26e2-8f83-e744-f34f01e9d703", Property.READ | _ANY_WRITE | Property.NOTIFY
 )
@@ -105,9 +151,14 @@ _STOCK = MappingProxyType(
             ),
             credits=None,
             needs_encryption=True,
-            manufacturer="Silicon Labs",
-            model="Bluetooth Xpress",
-            firmware="BGX13P.1.2.2045.0-1261-2045",
+            information=(
+                (MANUFACTURER_NAME, "Silicon Labs"),
+                (MODEL_NUMBER, "Bluetooth Xpress"),
+                (FIRMWARE_REVISION, "BGX13P.1.2.2045.0-1261-2045"),
+            ),
+            access=(DEVICE_NAME, APPEARANCE),
+            generic=(SERVICE_CHANGED, DATABASE_HASH, CLIENT_FEATURES),
+            ota=_BGX_OTA,
         ),
         Layout.UBLOX: StockService(
             uuid="2456e1b9-26e2-8f83-e744-f34f01e9d701",
@@ -118,9 +169,15 @@ _STOCK = MappingProxyType(
                 "2456e1b9-26e2-8f83-e744-f34f01e9d704", _ANY_WRITE | Property.NOTIFY
             ),
             needs_encryption=True,
-            manufacturer="u-blox",
-            model="NINA-B22",
-            firmware="6.0.1-002",
+            information=(
+                (MANUFACTURER_NAME, "u-blox"),
+                (MODEL_NUMBER, "NINA-B22"),
+                (FIRMWARE_REVISION, "6.0.1-002"),
+                (SOFTWARE_REVISION, "6.0.1-002"),
+            ),
+            access=(DEVICE_NAME, APPEARANCE, PREFERRED_PARAMETERS),
+            generic=(SERVICE_CHANGED,),
+            ota=None,
         ),
         Layout.ZENTRI: StockService(
             uuid="175f8f23-a570-49bd-9627-815a6a27de2a",
@@ -135,9 +192,15 @@ _STOCK = MappingProxyType(
             ),
             credits=None,
             needs_encryption=False,
-            manufacturer="Zentri",
-            model="AMS",
-            firmware="TruConnect",
+            information=(  # padded, as it was seen
+                (MANUFACTURER_NAME, "Zentri"),
+                (FIRMWARE_REVISION, "3.0.0.23            "),
+                (MODEL_NUMBER, "ZENTRI-AMS002        "),
+                (SOFTWARE_REVISION, "3.0.0.23            "),
+            ),
+            access=(DEVICE_NAME, APPEARANCE),
+            generic=(SERVICE_CHANGED,),
+            ota=_ZENTRI_OTA,
         ),
     }
 )
@@ -148,13 +211,10 @@ PASSCODE_NOTIFY = Characteristic("f61a0003-15e1-47c2-87fe-b9b33a47d941", Propert
 PASSCODE_HINT = Characteristic("f61a0004-15e1-47c2-87fe-b9b33a47d941", Property.READ)
 PASSCODE_CHARACTERISTICS = (PASSCODE_WRITE, PASSCODE_NOTIFY, PASSCODE_HINT)
 
-# Assigned Numbers, 3.4.2 and 3.8.1.
-DEVICE_INFORMATION_SERVICE = "0000180a-0000-1000-8000-00805f9b34fb"
-MODEL_NUMBER = "00002a24-0000-1000-8000-00805f9b34fb"
-SERIAL_NUMBER = "00002a25-0000-1000-8000-00805f9b34fb"
-FIRMWARE_REVISION = "00002a26-0000-1000-8000-00805f9b34fb"
-SOFTWARE_REVISION = "00002a28-0000-1000-8000-00805f9b34fb"
-MANUFACTURER_NAME = "00002a29-0000-1000-8000-00805f9b34fb"
+# Assigned Numbers, 3.4.2.
+ACCESS_SERVICE = "00001800" + _SIG
+GENERIC_SERVICE = "00001801" + _SIG
+DEVICE_INFORMATION_SERVICE = "0000180a" + _SIG
 
 
 def layout_named(name: str) -> Layout:

@@ -218,8 +218,8 @@ class Imitator:
             self.air.drop(link, flush=False)
 
     async def _switch_on(self) -> None:
-        plate, shown = self._setup.plate, self._setup.imitation.shown
-        appearance = Appearance(name_of(plate.serial), plate.layout, passcode=False, software=shown)
+        plate = self._setup.plate
+        appearance = Appearance(name_of(plate.serial), plate.layout, passcode=False)
         await self.air.start(appearance, self._rules, self._tell)
 
     def _tell(self, event: AirEvent) -> None:
