@@ -11,6 +11,7 @@ from chargepin.charger.air import (
     AirEvent,
     Appearance,
     AttError,
+    BluetoothBonded,
     Pairing,
     Rules,
     Secured,
@@ -224,6 +225,25 @@ def mute_to_pairing(switch: Switch) -> Callable[[Air], Air]:
         return cast("Rules", Wrapped(rules, pairing=pairing))
 
     return with_rules(change)
+
+
+def keeps_no_bond(switch: Switch) -> Callable[[Air], Air]:
+    """Every bond is forgotten as soon as it is made."""
+
+    def wrapped(air: Air) -> Air:
+        async def start(
+            appearance: Appearance, rules: Rules, tell: Callable[[AirEvent], None]
+        ) -> None:
+            def hear(event: AirEvent) -> None:
+                if switch.on and isinstance(event, BluetoothBonded):
+                    air.forget_bonds()
+                tell(event)
+
+            await air.start(appearance, rules, hear)
+
+        return cast("Air", Wrapped(air, start=start))
+
+    return wrapped
 
 
 def another_code(air: Air) -> Air:

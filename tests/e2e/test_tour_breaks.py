@@ -13,7 +13,7 @@ import pytest
 import typer
 
 from chargepin.account.api import Settings
-from chargepin.charger.air import BluetoothBonded, LinkAuthenticated, Pairing
+from chargepin.charger.air import LinkAuthenticated, Pairing
 from chargepin.cli.story import conclude
 from chargepin.cli.terminal import Terminal, use
 from chargepin.cli.touring import STEPS, Report, tour
@@ -111,10 +111,19 @@ async def test_nothing_is_believed_without_a_capture(tmp_path: Path) -> None:
     assert set(red.values()) == {"the radio left no capture to look at"}
 
 
-async def test_pairing_that_the_charger_does_not_know_of(tmp_path: Path) -> None:
-    broken = Faults(air=faults.silent_about(BluetoothBonded))
+async def test_pairing_that_the_charger_does_not_take(tmp_path: Path) -> None:
+    switch = Switch()
+    refuses = faults.pairs_with_all(switch, Pairing.REFUSED)
+    broken = Faults(air=refuses, before={"pairing-accepted": switch.turn})
     red = await found_by(tmp_path, broken, until="pairing-accepted")
-    assert red == {"pairing-accepted": "the charger's log has no bond but nothing"}
+    assert red == {"pairing-accepted": "TurnedAway: pairing_not_supported"}
+
+
+async def test_pairing_that_the_charger_forgets(tmp_path: Path) -> None:
+    switch = Switch()
+    broken = Faults(air=faults.keeps_no_bond(switch), before={"pairing-accepted": switch.turn})
+    red = await found_by(tmp_path, broken, until="pairing-accepted")
+    assert red == {"pairing-accepted": "the charger kept no bond"}
 
 
 async def test_open_charger_that_lets_nobody_in(tmp_path: Path) -> None:
