@@ -51,7 +51,7 @@ def test_the_first_set_answers_then_drops_everybody_and_all_bonds() -> None:
     assert bench.stored.mode is Mode.PROTECTED
     assert (bench.stored.generation, bench.stored.bonds) == (1, ())
     assert {bench.phase(link), bench.phase(other)} == {Phase.CLOSED}
-    told = {"generation": 1, "bonds": 0, "forgotten": 1, "by": "open"}
+    told: dict[str, str | int] = {"generation": 1, "bonds": 0, "forgotten": 1, "by": "open"}
     assert bench.entries[-1] == state.Entry("passcode_set", told)
 
 
@@ -62,7 +62,7 @@ def test_a_routine_rotation_keeps_the_bonds() -> None:
     assert effects == (Answer(link), DropAll("the passcode changed"))
     assert bench.stored.bonds == (OWNER, ADMIN, USER)
     assert bench.stored.credential == passcode(2)
-    told = {"generation": 2, "bonds": 3, "forgotten": 0, "by": OWNER.bond_id}
+    told: dict[str, str | int] = {"generation": 2, "bonds": 3, "forgotten": 0, "by": OWNER.bond_id}
     assert bench.entries[-1] == state.Entry("passcode_rotated", told)
 
 
@@ -292,7 +292,7 @@ def test_a_forgotten_bond_ends_its_sessions_and_gets_in_no_more() -> None:
         Phase.CLOSED,
         Phase.GRANTED,
     ]
-    told = {"bond": USER.bond_id, "by": ADMIN.bond_id}
+    told: dict[str, str | int] = {"bond": USER.bond_id, "by": ADMIN.bond_id}
     assert bench.entries[-1] == state.Entry("bond_forgotten", told)
     answer = bench.command(admin, commands.ForgetBond(USER.bond_id))
     assert answer == denied(admin, commands.NO_SUCH_BOND)

@@ -7,15 +7,19 @@ import pytest
 
 from chargepin.core import commands, guard, lockout
 from chargepin.core import guard_state as state
+from chargepin.core.bonds import Role
 from chargepin.core.guard_state import Answer, Tell
+from chargepin.core.identity import Credential
 from core.guard_bench import (
     ADMIN,
     FIRST,
     OPEN,
     OWNER,
     PROTECTED,
+    TOKEN,
     USER,
     Bench,
+    bond,
     denied,
     done,
     with_charged,
@@ -31,6 +35,21 @@ def test_the_third_attempt_pauses_and_the_log_says_for_how_long() -> None:
         *("attempt", "paused", "passcode_wrong"),
     ]
     assert bench.entries[-2].detail == {"seconds": 30}
+
+
+@pytest.mark.parametrize("how", ["close", "hello", "breach"])
+def test_an_attempt_without_its_proof_is_written_down_once(how: str) -> None:
+    bench = Bench()
+    link = bench.open()
+    bench.hello(link, Credential.PASSCODE)
+    bench.share(link)
+    if how == "hello":
+        bench.hello(link, Credential.PASSCODE)
+    elif how == "breach":
+        bench.share(link)
+    bench.close(link)
+    assert bench.logged()[-2:] == ["attempt", "passcode_unproved"]
+    assert bench.logged().count("passcode_unproved") == 1
 
 
 def test_the_last_attempt_exhausts() -> None:
@@ -64,8 +83,21 @@ def test_an_opened_housing_is_written_down_and_told_to_admins_until_one_has_seen
     user, admin = bench.by_bond(USER), bench.by_bond(ADMIN)
     assert bench.command(user, commands.SeeTamper()) == denied(user, commands.ROLE_TOO_LOW)
     assert bench.command(admin, commands.SeeTamper()) == done(admin)
-    assert not bench.stored.tampered
+    assert bench.stored == replace(bench.durable, tampered=False)
     assert bench.entries[-1] == state.Entry("tamper_seen", {"by": ADMIN.bond_id})
+
+
+def test_who_becomes_an_admin_hears_that_the_housing_was_opened() -> None:
+    bench = Bench(replace(PROTECTED, tampered=True, owner_token_hash=TOKEN))
+    link = bench.by_passcode()
+    effects = bench.command(link, commands.AddBond(bond(9)))
+    assert effects == (Answer(link),)
+    effects = bench.command(link, commands.AddBond(bond(10), TOKEN))
+    assert effects == (Answer(link), Tell(link, "tampered"))
+    bench.close(link)
+    link = bench.by_passcode()
+    effects = bench.take(state.ButtonPressed())
+    assert effects == (state.RoleRaised(link, Role.OWNER), Tell(link, "tampered"))
 
 
 def test_a_session_by_passcode_or_on_an_open_charger_is_named_as_such() -> None:

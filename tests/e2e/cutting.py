@@ -13,6 +13,7 @@ from chargepin.app.client import find
 from chargepin.app.errors import ChargepinError, PasscodeWrong
 from chargepin.app.ports import Known
 from chargepin.app.session import Session
+from chargepin.charger.button import address_of_socket
 from chargepin.charger.store import Kept, look_into
 from chargepin.core.identity import Credential
 from e2e.programs import NAME, PATIENCE_S, SERIAL, Breakables, Child
@@ -97,6 +98,15 @@ class Scene:
         await session.hello(Credential.PASSCODE)
         await link.close()
         await around.radio.close()
+
+    async def by_hand(self, word: str) -> None:
+        """Do something to the charger itself; see charger/button.py for the words."""
+        with address_of_socket(self.files / "button") as address:
+            reader, writer = await asyncio.open_unix_connection(address)
+            writer.write(word.encode())
+            assert (await reader.readline()) == b"done\n"
+            writer.close()
+            await writer.wait_closed()
 
     async def phone(self, known: dict[str, Known] | None = None) -> Phone:
         phone = await self.ends.phone()

@@ -92,6 +92,7 @@ async def activated(
 ) -> Candidate:
     """Keep a passcode as active and hand its receipt to the account; the receipt was checked."""
     active = msgspec.structs.replace(pending, state="active")
+    receipt = identity.Receipt.decode(bytes.fromhex(given.receipt))
 
     def kept(known: Known) -> Known:
         return msgspec.structs.replace(
@@ -103,6 +104,7 @@ async def activated(
             candidates=(active,),
             undelivered=(given.receipt, given.signature),
             tries={},
+            log_receipt=receipt.log_head,
         )
 
     surroundings.vault.update(serial, kept)

@@ -7,6 +7,7 @@ from contextlib import suppress
 import msgspec
 
 from chargepin.app import assigning, pairing, updating
+from chargepin.app import log as security_log
 from chargepin.app.entering import Inside, Surroundings, bonding_of
 from chargepin.app.errors import (
     ChargepinError,
@@ -25,10 +26,10 @@ from chargepin.core import bapi, gatt
 from chargepin.core.catalogue import PASSCODE_SINCE, Version, family_of_project, name_of
 from chargepin.core.identity import Flag, State
 from chargepin.core.log import Entry as LogEntry
-from chargepin.core.log import Head, LogBroken, verify
 from chargepin.machine.clock import running_s
 
 RESTART_WITHIN_S = 10.0
+MOST_PHONES = 1000
 
 
 class Phone(msgspec.Struct, frozen=True):
@@ -44,6 +45,13 @@ class Phone(msgspec.Struct, frozen=True):
     seen: int
     this: bool
     kind: str = "app"
+
+
+class _Phones(msgspec.Struct, frozen=True):
+    """A page of the list. next: after which phone the rest comes, None if this is all."""
+
+    bonds: list[Phone] = []
+    next: int | None = None
 
 
 class Charger:
@@ -201,6 +209,12 @@ class Charger:
             return family.pause_value
         return 2 if self.layout is gatt.Layout.UBLOX else 0
 
+    async def has_passcode(self) -> bool | None:
+        """Whether the charger has a passcode, None where it does not tell."""
+        if self._inside.stock is not None:
+            return await self._inside.stock.has_passcode()
+        return self.passcode_state == "protected"
+
     async def keep_alive(self) -> None:
         """Ask something small, so that a connection that died silently is noticed: LinkLost."""
         self.asked_s = running_s()
@@ -237,6 +251,7 @@ class Charger:
             locked=await self._locked(data),
             passcode=self.passcode_state,
             role=self.role,
+            tampered=self.tampered,
         )
 
     async def _locked(self, data: dict[str, object]) -> bool | None:
@@ -296,11 +311,17 @@ class Charger:
     async def phones(self) -> list[Phone]:
         """List the bonds. Needs an admin."""
         phones: list[Phone] = []
-        after: object = 0
+        after: int | None = 0
         while after is not None:
-            page = _object(await self.call("bonds.list", {"after": after}))
-            phones += msgspec.convert(page.get("bonds", []), list[Phone])
-            after = page.get("next")
+            try:
+                page = msgspec.convert(await self.call("bonds.list", {"after": after}), _Phones)
+            except msgspec.ValidationError as error:
+                raise ProtocolError("What the charger says of its phones is no list.") from error
+            phones += page.bonds
+            endless = page.next is not None and page.next <= after
+            if endless or len(phones) > MOST_PHONES:
+                raise ProtocolError("The charger's list of phones does not come to an end.")
+            after = page.next
         return phones
 
     async def forget_phone(self, bond_id: str) -> None:
@@ -329,26 +350,33 @@ class Charger:
         """Decide it. Needs an owner."""
         await self.call("policy.set", {"first_set_needs_presence": needed})
 
-    async def log(self, after: int = 0) -> list[LogEntry]:
-        """Read the security log from after a sequence on, its chain verified. Needs an admin.
+    async def log(self, after: int = 0) -> Sequence[LogEntry]:
+        """Read the security log from after a sequence on, and verify it. Needs an admin.
 
-        Raises ProtocolError when the chain does not hold.
+        Raises ProtocolError when it can't be trusted.
         """
-        entries: list[LogEntry] = []
-        while True:
-            page = _object(await self.call("log.read", {"after": after}))
-            read = msgspec.convert(page.get("entries", []), list[LogEntry])
-            if not read:
-                break
-            entries += read
-            after = read[-1].sequence
-        if entries:
-            before = Head(entries[0].sequence - 1, entries[0].previous)
-            try:
-                verify(entries, before)
-            except LogBroken as broken:
-                raise ProtocolError(f"The charger's log was tampered with: {broken}.") from broken
-        return entries
+        found = await self.security_log(after)
+        if found.finding is not None:
+            raise ProtocolError(found.finding)
+        return found.entries
+
+    async def security_log(
+        self, after: int = 0, progress: Callable[[int], None] = lambda _: None
+    ) -> security_log.SecurityLog:
+        """Read the security log, and say what is wrong with it, if anything. Needs an admin."""
+        if self._inside.session is None:
+            raise self._not_here()
+        vault = self._with.vault
+        return await security_log.read(self._inside.session, self.serial, vault, after, progress)
+
+    @property
+    def tampered(self) -> bool:
+        """Whether the charger's housing was opened and no admin has put that away yet."""
+        return self._inside.session is not None and self._inside.session.tampered
+
+    async def tamper_seen(self) -> None:
+        """Put that away. Needs an admin."""
+        await self.call("tamper.seen")
 
     async def reset(self) -> None:
         """Erase passcode, bonds, policy and claim; this app forgets the charger. Needs an owner."""
@@ -360,7 +388,10 @@ class Charger:
         """The newest software that the charger could install, None if it runs that."""
         value = _object(await self.call("gupdc"))
         version = value.get("version")
-        return Version.parse(str(version)) if value.get("update") and version else None
+        try:
+            return Version.parse(str(version)) if value.get("update") and version else None
+        except ValueError as error:
+            raise ProtocolError("The charger offers software without a version.") from error
 
     async def update(self, version: Version | None = None) -> AsyncGenerator[int, None]:
         """Install software (None: the newest), yielding percent until the charger restarts."""

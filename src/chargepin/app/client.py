@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Callable
 from contextlib import aclosing
 
-from chargepin.app import assigning
+from chargepin.app import assigning, log
 from chargepin.app.charger import Charger, Phone
 from chargepin.app.entering import Surroundings, WayIn
-from chargepin.app.errors import ChargerRefused, NotAnswered, NotFound
+from chargepin.app.errors import ChargerRefused, LinkLost, NotAnswered, NotFound, PasscodeWrong
 from chargepin.app.ports import Found
 from chargepin.app.stock import StockSession
 from chargepin.core import bapi
@@ -42,16 +42,43 @@ async def enter(
     on_event: Callable[[bapi.Event], None] = lambda _: None,
 ) -> Charger:
     """Connect to a charger and get in, or raise the one error that says why not."""
+    serial, codes = serial_of(found.name), surroundings.codes
+    try:
+        charger = await _entered(surroundings, found, randbelow, on_event)
+    except PasscodeWrong:
+        if codes is not None:
+            codes.refused(serial)
+        raise
+    if codes is not None:
+        codes.proved(serial)
+    return charger
+
+
+async def _entered(
+    surroundings: Surroundings,
+    found: Found,
+    randbelow: Callable[[int], int],
+    on_event: Callable[[bapi.Event], None],
+    *,
+    again: bool = True,
+) -> Charger:
     serial = serial_of(found.name)
     inside = await WayIn(surroundings, found, serial, on_event).enter()
     try:
         if inside.session is not None and inside.params is not None:
             await assigning.settle(serial, inside.session, inside.params, surroundings)
+            await log.report_views(inside.session, serial, surroundings.vault)
         if inside.params is not None:
             software: Version | None = inside.params.software
         else:
             assert inside.stock is not None  # noqa: S101 - one of the two is there
             software = await _software(inside.stock)
+    except LinkLost:
+        await inside.link.close()
+        if inside.stock is None or not again:
+            raise
+        # Its first request: a pairing that stood in the way may have been forgotten just now.
+        return await _entered(surroundings, found, randbelow, on_event, again=False)
     except BaseException:
         await inside.link.close()
         raise

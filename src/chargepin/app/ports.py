@@ -47,8 +47,13 @@ class Link(Protocol):
     async def subscribe(self, uuid: str, callback: Callable[[bytes], None]) -> None:
         """Call back for each notification, in order, until the link closes."""
 
-    async def pair(self) -> None:
-        """Pair without a passcode (Just Works); the adapter may ask the person."""
+    async def pair(self, *, again: bool = False) -> None:
+        """Pair, unless it is paired; the adapter may ask the person for a code.
+
+        again: anew in any case, if a code can be asked for. Raises ChargerRefused when the charger
+        does not pair, PasscodeWrong when it did not take the code, Cancelled, and LinkLost, after
+        which pairing begins anew on the next link.
+        """
 
     def on_close(self, callback: Callable[[], None]) -> None:
         """Call back once when the link is gone, at once if it is already."""
@@ -73,6 +78,9 @@ class Radio(Protocol):
 
     async def connect(self, found: Found, *, timeout_s: float) -> Link:
         """Connect and discover. Raises NotFound, Busy, WeakSignal or LinkLost."""
+
+    async def bonded(self, found: Found) -> bool | None:
+        """Whether this adapter has a Bluetooth bond with it; None where the system won't say."""
 
     async def close(self) -> None: ...
 
@@ -114,6 +122,9 @@ class Known(msgspec.Struct, frozen=True):
     whether a passcode was seen set. candidates: passcodes with their state. witnesses: slow hashes
     (w0 || w1) by "generation:salt". tries: automatic and typed tries without a valid answer, by
     generation. undelivered: a receipt and its signature (hex) that the account has yet to get.
+    log_head: sequence and hash of the newest entry of its security log that was seen. log_receipt:
+    the hash that the newest receipt names. viewed: how often its passcode was shown here since the
+    charger was told.
     """
 
     serial: str
@@ -126,6 +137,9 @@ class Known(msgspec.Struct, frozen=True):
     witnesses: dict[str, bytes] = msgspec.field(default_factory=dict)
     tries: dict[str, tuple[int, int]] = msgspec.field(default_factory=dict)
     undelivered: tuple[str, str] | None = None
+    log_head: tuple[int, bytes] | None = None
+    log_receipt: bytes | None = None
+    viewed: int = 0
 
     def __repr__(self) -> str:
         return f"Known(serial={self.serial!r}, generation={self.generation})"

@@ -30,7 +30,8 @@ class Session:
 
     random: bytes from the system's generator. on_event: called for what the charger says unasked.
     unanswered: whether a request that may change something was given up before its answer. raised:
-    the role that the charger raised the session to, after it was granted.
+    the role that the charger raised the session to, after it was granted. tampered: whether the
+    charger says, to admins, that its housing was opened.
     Every method raises LinkLost when the link goes and ProtocolError for nonsense from the other
     side.
     """
@@ -43,6 +44,7 @@ class Session:
         on_event: Callable[[bapi.Event], None] = lambda _: None,
     ) -> None:
         self.unanswered = False
+        self.tampered = False
         self.raised: str | None = None
         self._link = link
         self._app = app
@@ -219,10 +221,12 @@ class Session:
             if waiting is not None and not waiting.done():
                 waiting.set_result(heard)
         elif heard.name == "granted" and self._granted is not None and not self._granted.done():
+            self.tampered = heard.members.get("tampered") is True
             self._granted.set_result(heard.members)
         else:
             if heard.name == "role_raised":
                 self.raised = str(heard.members.get("role"))
+            self.tampered |= heard.name == "tampered"
             self._on_event(heard)
             for listener in tuple(self._listeners):
                 listener(heard)

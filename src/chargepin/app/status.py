@@ -12,7 +12,8 @@ class Status(msgspec.Struct, frozen=True):
     software: as the charger tells it, "unknown" where it does not. state: what it is doing, in
     words. power_kw, current_a (the limit), energy_kwh (this session). locked: None where the
     charger does not tell. passcode: "open", "protected" or "unsupported"; "unknown" for a charger
-    with the maker's own software, which does not say. role: of this session.
+    with the maker's own software, which does not say. role: of this session. tampered: the housing
+    was opened, and no admin has put that away; only admins are told.
     """
 
     name: str
@@ -24,6 +25,7 @@ class Status(msgspec.Struct, frozen=True):
     locked: bool | None
     passcode: str
     role: str
+    tampered: bool = False
 
 
 STATES: Mapping[int, str] = MappingProxyType(

@@ -49,7 +49,7 @@ class Front:
     async def open(self) -> None:
         """Listen, for this user only. Raises OSError."""
         self._path.unlink(missing_ok=True)
-        with _address_of(self._path) as address:
+        with address_of_socket(self._path) as address:
             self._server = await asyncio.start_unix_server(self._talk, address)
         self._path.chmod(0o600)
 
@@ -81,7 +81,7 @@ class Front:
 
 
 @contextmanager
-def _address_of(path: Path) -> Iterator[str]:
+def address_of_socket(path: Path) -> Iterator[str]:
     """A name for the socket that is short enough, however deep its directory is."""
     if len(os.fsencode(path)) <= LONGEST_ADDRESS_BYTES:
         yield str(path)

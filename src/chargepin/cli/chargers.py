@@ -1,4 +1,4 @@
-"""Commands about one charger: scan, connect, status, update, log, pause, reset, call, doctor."""
+"""Commands about one charger: scan, connect, status, update, pause, reset, call, doctor."""
 
 import json
 from contextlib import aclosing
@@ -14,12 +14,11 @@ from chargepin.cli.terminal import terminal
 if TYPE_CHECKING:
     from chargepin.app.ports import Found
     from chargepin.app.status import Status
-    from chargepin.core.log import Entry
 
 
 def add_to(app: typer.Typer) -> None:
     """Hang the commands of this module into the tree."""
-    for command in (scan, connect, status, update, log, end_pause, reset, call):
+    for command in (scan, connect, status, update, end_pause, reset, call):
         add(app, command)
 
 
@@ -98,28 +97,6 @@ def update(
         raise typer.BadParameter(str(error)) from error
     text = f"{installed} is installed; the charger restarts." if installed else "Nothing newer."
     terminal().result({"installed": installed}, text)
-
-
-def log(
-    charger: ChargerName,
-    after: Annotated[int, typer.Option(help="Only entries after this number.")] = 0,
-) -> None:
-    """Read the charger's security log and verify its chain. Needs an admin."""
-
-    async def reading() -> "list[Entry]":
-        async with inside(charger) as entered:
-            return await entered.log(after)
-
-    entries = finish(reading())
-    lines = [
-        f"{entry.sequence:>5}  {entry.running_s:>12.1f} s  {entry.event}"
-        f"  {json.dumps(entry.detail)}"
-        for entry in entries
-    ]
-    import msgspec
-
-    document = msgspec.to_builtins(entries)
-    terminal().result(document, "\n".join(lines) or "The log is empty.")
 
 
 def end_pause(charger: ChargerName) -> None:

@@ -72,6 +72,8 @@ def show(charger: ChargerName) -> None:
     from chargepin.app.errors import PasscodeNeeded
 
     name, held = finish(looking())
+    if held:
+        _viewed(charger)
     if not held:
         raise PasscodeNeeded(f"Neither this app nor its account knows a passcode of {name}.")
     document = [
@@ -83,6 +85,19 @@ def show(charger: ChargerName) -> None:
         for each in held
     ]
     terminal().result({"charger": name, "passcodes": document}, "\n".join(lines))
+
+
+def _viewed(charger: str) -> None:
+    """Keep for the charger's log that its passcode was shown; it is told at the next connection."""
+    from msgspec.structs import replace
+
+    from chargepin.app.vault import open_vault
+    from chargepin.core.catalogue import serial_of
+
+    place, default_home = home_of(terminal())
+    serial, vault = serial_of(charger), open_vault(place, default_home=default_home)
+    if vault.get(serial) is not None:  # else this app never met it
+        vault.update(serial, lambda known: replace(known, viewed=known.viewed + 1))
 
 
 def rotate(charger: ChargerName) -> None:

@@ -13,12 +13,19 @@ CUT_OFF = (
     "{name} has hung up on every phone, this one too. To reconnect, the passcode must be entered."
 )
 
+TAMPERED = (
+    "Its housing was opened: look at the charger, then at `chargepin log {name}`, which also puts"
+    " this notice away."
+)
+
 
 def told(found: "Status") -> str:
     """A status in a line."""
     lock = {True: ", locked", False: ", unlocked", None: ""}[found.locked]
     known = f"{found.passcode}, you are {found.role}"
     rest = "the passcode is the maker's app's" if found.passcode == "unknown" else known
+    if found.tampered:
+        rest += ". " + TAMPERED.format(name=found.name)
     return (
         f"{found.name}: {found.state}, {found.power_kw:.1f} kW, limit {found.current_a} A,"
         f" {found.energy_kwh:.2f} kWh{lock}; software {found.software}, {rest}"

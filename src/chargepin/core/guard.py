@@ -16,7 +16,7 @@ from chargepin.core import bonds, commands, lockout
 from chargepin.core.bonds import Role
 from chargepin.core.catalogue import Version
 from chargepin.core.durable import Durable, Mode
-from chargepin.core.guard_changes import commanded, reset
+from chargepin.core.guard_changes import commanded, reset, tamper_told
 from chargepin.core.guard_state import (
     Answer,
     ButtonHeld,
@@ -110,7 +110,7 @@ def _take(guard: Guard, event: Event, now_s: float) -> Step:
         case LinkOpened(link):
             return Step(with_link(guard, link, Link(opened_s=now_s)))
         case LinkClosed(link):
-            return Step(with_link(guard, link, None))
+            return Step(with_link(guard, link, None), (), _unproved(guard, link))
         case HelloReceived() | ShareReceived() | ProofChecked() | Commanded():
             return _take_from_link(guard, event, now_s)
         case ButtonPressed():
@@ -167,9 +167,10 @@ def _greeted(guard: Guard, link: Link, event: HelloReceived, now_s: float) -> St
         bond=event.bond if event.credential is Credential.BOND else None,
         charged_s=None,
     )
+    given_up = _unproved(guard, event.link)
     code = _refusal_of_hello(guard, event)
     if code is not None:
-        return _refused(guard, link, event.link, code)
+        return replace(_refused(guard, link, event.link, code), entries=given_up)
     refusal = durable.lockout.refusal(now_s) if durable.mode is Mode.PROTECTED else None
     effect = SendParams(
         event.link,
@@ -178,7 +179,16 @@ def _greeted(guard: Guard, link: Link, event: HelloReceived, now_s: float) -> St
         refusal.retry_after_s if refusal else 0.0,
         durable.lockout.tries_left(now_s) if durable.mode is Mode.PROTECTED else 0,
     )
-    return Step(with_link(guard, event.link, replace(link, phase=Phase.GREETED)), (effect,))
+    moved = replace(link, phase=Phase.GREETED)
+    return Step(with_link(guard, event.link, moved), (effect,), given_up)
+
+
+def _unproved(guard: Guard, number: int) -> tuple[Entry, ...]:
+    """An attempt that ends without its proof: the app saw that its passcode is another one."""
+    link = guard.links.get(number)
+    if link is None or link.charged_s is None:
+        return ()
+    return (Entry("passcode_unproved", {"generation": link.generation}),)
 
 
 def flags_of(guard: Guard, now_s: float) -> Flag:
@@ -315,7 +325,8 @@ def _pressed(guard: Guard, now_s: float) -> Step:
         number, link = proved[0]
         guard = with_link(guard, number, replace(link, role=Role.OWNER))
         entries.append(Entry("owner_by_button"))
-        effects = (RoleRaised(number, Role.OWNER),)
+        told = tamper_told(guard.durable, number, link.role, Role.OWNER)
+        effects = (RoleRaised(number, Role.OWNER), *told)
     return Step(guard, effects, tuple(entries))
 
 
@@ -354,6 +365,7 @@ def _ticked(guard: Guard, now_s: float) -> Step:
 
 
 def _breach(guard: Guard, number: int, what: str) -> Step:
+    entries = _unproved(guard, number)
     if guard.links[number].phase is not Phase.CLOSED:  # else it is being hung up already
         guard = counted(closed(guard, (number,)), "breach")
-    return Step(guard, (Drop(number, f"breach of the protocol: {what}"),))
+    return Step(guard, (Drop(number, f"breach of the protocol: {what}"),), entries)

@@ -26,6 +26,7 @@ from chargepin.core.guard_state import (
     Guard,
     Link,
     Step,
+    Tell,
     closed,
     who,
     with_link,
@@ -149,7 +150,15 @@ def _add_bond(guard: Guard, number: int, link: Link, command: commands.AddBond) 
     # Who proved a bond is in by that one; who proved the passcode goes by the newest it drew.
     own = link.bond if link.credential is Credential.BOND else bond
     raised = replace(link, role=max(link.role, role), bond=own)
+    told = tamper_told(durable, number, link.role, raised.role)
+    after = replace(after, effects=(*after.effects, *told))
     return replace(after, guard=with_link(after.guard, number, raised))
+
+
+def tamper_told(durable: Durable, number: int, before: Role, role: Role) -> tuple[Tell, ...]:
+    """Who becomes an admin hears that the housing was opened; others hear it when granted."""
+    admin = before < Role.ADMIN <= role
+    return (Tell(number, "tampered"),) if admin and durable.tampered else ()
 
 
 def _forget_bond(guard: Guard, number: int, link: Link, bond_id: str) -> Step:

@@ -45,6 +45,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "paused": Kind(),
         "exhausted": Kind(evidence=True),
         "passcode_wrong": Kind("MaintenanceLoginFailed"),
+        "passcode_unproved": Kind("MaintenanceLoginFailed"),
         "passcode_entered": Kind("MaintenanceLoginAccepted"),
         "bond_added": Kind(_CHANGED, evidence=True, personal=True),
         "bond_forgotten": Kind(_CHANGED, evidence=True),

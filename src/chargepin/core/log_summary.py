@@ -121,6 +121,23 @@ def check(entries: Sequence[Entry]) -> Checked:
     return Checked(evidence, chain, summary, head)
 
 
+def check_part(entries: Sequence[Entry], after: int, begins: Head, head: Head) -> None:
+    """Check what was read of a log from after a sequence on, up to its head. Raises LogBroken.
+
+    begins: what the charger names as the beginning of its unbroken chain. Where the entry before
+    the first one is not known, what that one says of it is taken on trust.
+    """
+    evidence = [entry for entry in entries if entry.sequence <= begins.sequence]
+    chain = entries[len(evidence) :]
+    for entry in evidence:
+        verify((entry,), Head(entry.sequence - 1, entry.previous))
+    before = begins
+    if after >= begins.sequence:
+        before = Head(after, chain[0].previous) if chain else head
+    if verify(chain, before) != head:
+        raise LogBroken(head.sequence, "the log ends elsewhere than it says")
+
+
 def confirm(checked: Checked, remembered: Head) -> None:
     """See that a log still has what it was known to have. Raises LogBroken.
 

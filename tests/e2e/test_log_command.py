@@ -1,0 +1,61 @@
+"""`chargepin log`, as people and programs use it."""
+
+import json
+
+from chargepin.cli.log import SAID, sentence, when
+from chargepin.core.log import EMPTY, Detail, append
+from chargepin.core.log_events import KINDS, STRANGERS
+from e2e.cutting import Person, Scene
+from e2e.programs import NAME
+
+
+def line(event: str, detail: Detail, unix_s: int = 0) -> str:
+    entry = append(EMPTY, unix_s=unix_s, running_s=3.25, event=event, detail=detail)
+    return f"{when(entry)}  {sentence(entry)}"
+
+
+def test_lines_are_for_people() -> None:
+    told = line("passcode_set", {"generation": 1, "by": "open"}, 1_790_000_000)
+    assert told.startswith("2026-09-21 14:13:20")
+    assert told.endswith("3.2 s  passcode_set             passcode set (generation 1) by open")
+    assert line("started", {"software": "6.7.17"}).startswith("clock not set")
+    assert "2x malformed" in line(STRANGERS, {"malformed": 2})
+    assert '{"a": 1}' in line("of a later version", {"a": 1})
+    assert "{}" in line("paused", {})  # less than it should say, but no fault
+    assert "\x1b" not in line("bond_added", {"name": "\x1b[2J"})
+
+
+def test_every_event_has_a_sentence() -> None:
+    assert SAID.keys() == KINDS.keys() - {STRANGERS}
+
+
+async def test_the_log_is_read_exported_and_puts_the_notice_of_tampering_away(on: Scene) -> None:
+    charger, me = await on.running(), Person(on, on.directory / "me")
+    await me.done("passcode", "set", NAME)
+    await me.done("passcode", "show", NAME)
+    await on.by_hand("tamper")
+    await on.by_hand("cover")
+    assert (await me.done("status", NAME))["tampered"] is True
+
+    document = await me.done("log", NAME)
+    assert document["verified"] is True
+    assert document["finding"] is None
+    events = [entry["event"] for entry in document["entries"]]
+    assert {"passcode_set", "tampered", "tamper_ended", "passcode_viewed"} <= set(events)
+    ocpp = {entry["event"]: entry["ocpp"] for entry in document["entries"]}
+    assert ocpp["tampered"] == "TamperDetectionActivated"
+    assert ocpp["attempt"] is None
+    assert (await me.done("status", NAME))["tampered"] is False
+
+    to = on.directory / "log.jsonl"
+    exported = await me.done("log", NAME, "--export", str(to))
+    lines = [json.loads(text) for text in to.read_text().splitlines()]
+    assert exported == {"exported": len(lines), "file": str(to), "verified": True}
+    assert to.stat().st_mode & 0o777 == 0o600
+    assert [each["sequence"] for each in lines] == list(range(1, len(lines) + 1))
+    assert {each["charger"] for each in lines} == {NAME}
+    assert all(each["timestamp"].endswith("Z") for each in lines)
+
+    newest = await me.done("log", NAME, "--after", str(len(lines) - 1))
+    assert [entry["sequence"] for entry in newest["entries"]] == [len(lines)]
+    await charger.kill()
