@@ -76,6 +76,8 @@ class StockSession:
             try:
                 await self._link.pair()
             except ChargerRefused as refusal:
+                if self._link.closed:
+                    raise  # some systems hang up on who would not pair
                 self._unpaired = refusal
         try:
             await self._link.subscribe(self._service.notify.uuid, self._take)

@@ -186,6 +186,11 @@ class BleakRadio:
         except TimeoutError:
             raise self._unanswered(found, timeout_s) from None
 
+    async def bonded(self, found: Found) -> bool | None:
+        """As the system says."""
+        device = self._devices.get(found.address)
+        return None if device is None else await self._system.bonded(device)
+
     async def _dial(self, found: Found) -> BleakLink:
         """Connect, again with what a new scan says: systems forget devices, and air is air.
 

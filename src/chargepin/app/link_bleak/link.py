@@ -32,7 +32,7 @@ class BleakLink:
     """
 
     def __init__(
-        self, device: BLEDevice, name: str, secure: Callable[["BleakLink"], Awaitable[None]]
+        self, device: BLEDevice, name: str, secure: Callable[["BleakLink", bool], Awaitable[None]]
     ) -> None:
         self.device = device
         self.name = name
@@ -103,10 +103,10 @@ class BleakLink:
             subscribers.clear()
             raise
 
-    async def pair(self) -> None:
+    async def pair(self, *, again: bool = False) -> None:
         """Pair; the system may ask the person. Nothing on a link that is paired already."""
         self._check()
-        await self._secure(self)
+        await self._secure(self, again)
 
     def on_close(self, callback: Callable[[], None]) -> None:
         """Call back once when the link is gone, at once if it is already."""
@@ -151,6 +151,11 @@ class BleakLink:
         callbacks, self._on_close = self._on_close, []
         for callback in callbacks:
             self._call(callback)
+
+    async def ends(self) -> bool:
+        """Wait a little for an end that is to be expected; whether it came."""
+        await asyncio.wait([self._gone], timeout=_ENDS_WITHIN_S)
+        return self.closed
 
     async def settle(self) -> None:
         """Wait until nothing of a closed link is under way; what does not end is given up."""
@@ -198,7 +203,7 @@ class BleakLink:
         code = _att_error(error)
         if code in (None, _UNLIKELY):
             # BlueZ calls what a lost link cuts off "unlikely", a moment before the loss itself.
-            await asyncio.wait([self._gone], timeout=_ENDS_WITHIN_S)
+            await self.ends()
         if code is None or self.closed:
             return None
         return AttRefused(code)

@@ -39,9 +39,11 @@ class Linux:
             await self._bluez.disconnect(path)
         await self._bluez.connect(path)
 
-    async def pair(self, link: BleakLink) -> None:
+    async def pair(self, link: BleakLink, again: bool) -> None:  # noqa: FBT001 - a callback
         """Pair through an agent of this app's own."""
         path = _path(link.device)
+        if again:
+            await self._unpair(link, path)
         if (await self._bluez.device(path)).get("Paired"):
             return
         ask_code = self._ask_code
@@ -53,7 +55,27 @@ class Linux:
             # BlueZ keeps what it half learned of the device, and would go on from there.
             await link.close()
             await self._bluez.forget(path)
+        elif outcome is Pairing.REFUSED:
+            await link.ends()  # Linux hangs up on who would not pair
         raise _said(outcome, link.name)
+
+    async def _unpair(self, link: BleakLink, path: str) -> None:
+        """BlueZ pairs nobody twice: forget it, which ends the link; the next one pairs anew."""
+        if self._ask_code is None:
+            raise ChargerRefused(
+                f"{link.name} wants another pairing, and nobody has a code for one.",
+                refusal="pairing_refused",
+            )
+        await link.close()
+        await self._bluez.forget(path)
+        raise LinkLost(
+            f"The old pairing with {link.name} is forgotten; connect again to pair anew.",
+            retry_after_s=0.0,
+        )
+
+    async def bonded(self, device: BLEDevice) -> bool | None:
+        """As BlueZ says."""
+        return bool((await self._bluez.device(_path(device))).get("Paired"))
 
     async def forget_bond(self, device: BLEDevice) -> bool:
         """Forget it, and with it everything that BlueZ knows of the device."""

@@ -38,8 +38,11 @@ class System(Protocol):
     async def begin(self, device: BLEDevice) -> None:
         """Make ready to connect. Raises BleakError; Dropped if a connection was there and went."""
 
-    async def pair(self, link: BleakLink) -> None:
-        """Pair over a link, unless it is paired. Raises what Link.pair raises."""
+    async def pair(self, link: BleakLink, again: bool) -> None:  # noqa: FBT001 - a callback
+        """Pair over a link, unless it is paired; again: anew. Raises what Link.pair raises."""
+
+    async def bonded(self, device: BLEDevice) -> bool | None:
+        """Whether there is a Bluetooth bond with a device; None where nobody says."""
 
     async def forget_bond(self, device: BLEDevice) -> bool:
         """Forget the Bluetooth bond with a device. False if there is none, or no way to do so."""
@@ -63,8 +66,14 @@ class Elsewhere:
     async def begin(self, _device: BLEDevice) -> None:
         """Nothing: connections end with their program."""
 
-    async def pair(self, link: BleakLink) -> None:
+    async def pair(self, link: BleakLink, again: bool) -> None:  # noqa: FBT001 - a callback
         """Have the system pair, or say that it will."""
+        if again:
+            raise ChargerRefused(
+                f"{link.name} wants another pairing. Remove it in the system's Bluetooth settings"
+                " first, then try again.",
+                refusal="pairing_refused",
+            )
         self._tell(WINDOWS_PAIRS if self._pairs else MACOS_ASKS)
         if not self._pairs:
             return
@@ -75,6 +84,10 @@ class Elsewhere:
                 f"{link.name} could not be paired with this computer ({error}).",
                 refusal="pairing_refused",
             ) from error
+
+    async def bonded(self, _device: BLEDevice) -> bool | None:
+        """Not told."""
+        return None
 
     async def forget_bond(self, _device: BLEDevice) -> bool:
         """Nothing: the person forgets devices in the system's settings."""
