@@ -19,7 +19,7 @@ import pytest
 from attacks.report import Row, Tell
 from attacks.stage import GARBAGE, Line, Victim, code_at, leaks, victim
 from chargepin.charger.daemon import Rule
-from chargepin.core import guard, p256
+from chargepin.core import guard, lockout, p256
 from chargepin.core.guard_state import Entry, Event, Guard, ShareReceived, Step
 from chargepin.core.handshake import Proof
 from core import spake2plus_oracle as curve
@@ -85,8 +85,8 @@ async def works(
         return seen, times, on.charged
 
 
-async def refusals(on: Victim) -> dict[str, bytes]:
-    """What is refused in different ways, without what differs in every message by itself."""
+async def refusals(on: Victim, patch: pytest.MonkeyPatch | None = None) -> dict[str, bytes]:
+    """What is refused in different ways; with patch, also once the tries are used up."""
     phone = await on.ends.phone("questioner")
     found: dict[str, bytes] = {}
 
@@ -101,7 +101,20 @@ async def refusals(on: Victim) -> dict[str, bytes]:
     share = bytes([mini.SHARE_P]) + curve.written(curve.G)
     for name in ("wrong", "wrong again", "wrong once more"):
         await refused(name, by_passcode, share, GARBAGE)
-    await refused("paused", by_passcode, share)
+
+    async def refused_alike(name: str) -> None:
+        """Whoever does not know the passcode, and who does."""
+        await refused(name, by_passcode, share)
+        line = await on.line(phone)
+        await line.greet()
+        await line.say(bytes([mini.SHARE_P]) + line.prover(on.code).start())
+        found[f"{name}, with the right one"] = await line.answer() or b""
+        await line.link.close()
+
+    await refused_alike("paused")
+    if patch is not None:
+        patch.setattr(lockout, "TRIES_PER_GENERATION", on.charged)
+        await refused_alike("exhausted")
     for tag in (bytes(16), b"\xff" * 16):
         await refused(f"bond {tag[0]}", mini.hello(mini.BOND, bytes(16), tag))
     await refused("open", mini.hello(mini.OPEN, bytes(16)), share)
@@ -162,10 +175,11 @@ async def test_questioner(tmp_path: Path, tell: Tell, monkeypatch: pytest.Monkey
     assert len(seen["right"]) == 1
     assert charged == 2 * ROUNDS
     async with victim(tmp_path / "refusals", index=INDEX) as on:
-        answers = await refusals(on)
+        with monkeypatch.context() as patch:
+            answers = await refusals(on, patch)
     assert len({told(each)[1] for each in answers.values()}) == 1
     codes = {name: told(each)[0] for name, each in answers.items()}
-    assert list(codes.values()) == [10, 10, 10, 6, 3, 3, 5]
+    assert list(codes.values()) == [10, 10, 10, 6, 6, 7, 7, 3, 3, 5]
 
     _, _, free = await works(tmp_path / "free", monkeypatch, charged_after_the_check)
     assert free == 0
@@ -176,7 +190,8 @@ async def test_questioner(tmp_path: Path, tell: Tell, monkeypatch: pytest.Monkey
             2 * ROUNDS + len(answers),
             f"the same work for right and wrong; medians {medians[0]:.1f} and {medians[1]:.1f} ms",
             f"{2 * ROUNDS} guesses checked for nothing where only a confirmation is charged",
-            "the charge comes before the answer; refusals differ in their code alone",
+            "the charge comes before the answer; refusals differ in their code alone, and know"
+            " nothing of the guess",
         )
     )
 
