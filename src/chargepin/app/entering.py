@@ -14,7 +14,6 @@ from chargepin.app.errors import (
     AccountUnreachable,
     Cancelled,
     LinkLost,
-    PasscodeWrong,
     ProtocolError,
     UpdateNeeded,
 )
@@ -151,7 +150,9 @@ class WayIn:
             event: entry.Event
             match action:
                 case entry.UseStock():
-                    return Inside(link, None, await self._stock(link), None, "owner")
+                    stock = StockSession(link, self._found.name)
+                    await stock.begin()
+                    return Inside(link, None, stock, None, "owner")
                 case entry.SayHello(credential):
                     event = await self._hello(session, credential)
                 case entry.Fetch():
@@ -169,19 +170,6 @@ class WayIn:
             if isinstance(event, entry.Answered):
                 way = self._counting(way, event.params)
             way, action = entry.step(way, event)
-
-    async def _stock(self, link: Link) -> StockSession:
-        stock = StockSession(link, self._found.name)
-        codes = self._with.codes
-        try:
-            await stock.begin()
-        except PasscodeWrong:
-            if codes is not None:
-                codes.refused(self._serial)
-            raise
-        if codes is not None:
-            codes.proved(self._serial)
-        return stock
 
     def _counting(self, way: Entry, params: Params) -> Entry:
         """Only PARAMS tell which generation's tries count now."""

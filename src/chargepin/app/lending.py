@@ -68,6 +68,19 @@ async def ask_holders(home: Path, serial: str, away_s: float) -> int:
     return sum(await asyncio.gather(*(_ask(path, away_s) for path in _sockets(home, serial))))
 
 
+async def held_here(home: Path, serial: str) -> bool:
+    """Whether a program of this home holds the connection, or is about to make it again."""
+    for path in _sockets(home, serial):
+        try:
+            with address_of(path) as address:
+                _, writer = await asyncio.open_unix_connection(address)
+        except OSError:
+            continue
+        writer.close()
+        return True
+    return False
+
+
 def _sockets(home: Path, serial: str) -> list[Path]:
     return sorted(home.glob(f"hold-{serial}-*.sock"))
 

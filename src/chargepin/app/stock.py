@@ -7,7 +7,7 @@ passcode that they themselves tell (`read_pin`, then `set_pin` with that very on
 
 import asyncio
 import itertools
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum
 
 from chargepin.app.errors import (
@@ -30,7 +30,8 @@ CHUNK_BYTES = 20  # what every radio module accepts
 ANSWER_WITHIN_S = 5.0
 LOGIN_WITHIN_S = 2.0
 LOOK_AGAIN_S = 0.5
-_WANTS_PAIRING = (0x05, 0x08, 0x0F)  # insufficient authentication, authorization, encryption
+_WANTS_PAIRING = (0x05, 0x0F)  # insufficient authentication, encryption
+_NO_WINDOW = 0x08  # insufficient authorization: a charger of this project, to who may not pair now
 
 
 class Login(Enum):
@@ -59,6 +60,7 @@ class StockSession:
         self._link = link
         self._name = name
         self._unpaired: ChargerRefused | None = None
+        self._paired_again = False
         self._login = Login.NOT_TRIED
         self._heard_once = False
         self._replies = bapi.ReplyAssembler()
@@ -79,13 +81,11 @@ class StockSession:
                 if self._link.closed:
                     raise  # some systems hang up on who would not pair
                 self._unpaired = refusal
-        try:
-            await self._link.subscribe(self._service.notify.uuid, self._take)
-            if self._service.mode is not None:
-                stream = bytes([gatt.Mode.STREAM])
-                await self._link.write(self._service.mode.uuid, stream, response=True)
-        except AttRefused as error:
-            raise self._closed(error) from error
+        await self._insist(lambda: self._link.subscribe(self._service.notify.uuid, self._take))
+        mode = self._service.mode
+        if mode is not None:
+            stream = bytes([gatt.Mode.STREAM])
+            await self._insist(lambda: self._link.write(mode.uuid, stream, response=True))
 
     async def request(self, method: str, par: object = None) -> object:
         """Call a method; returns the reply's value, None both for "done" and for "ignored"."""
@@ -111,6 +111,14 @@ class StockSession:
             if await self._took_effect(method, par, back):
                 return value
         raise self._ignored(method, back)
+
+    async def has_passcode(self) -> bool | None:
+        """Whether the charger has one, None where it does not tell."""
+        try:
+            value = await self._request("read_pin", None, LOGIN_WITHIN_S)
+        except (ChargerRefused, NotAnswered):
+            return None
+        return bool(value.get("pin")) if isinstance(value, Mapping) else None
 
     async def keep_alive(self) -> None:
         """Ask the smallest thing that this module's chargers answer; an error will do."""
@@ -140,16 +148,12 @@ class StockSession:
         except bapi.BapiError as error:
             raise ProtocolError(f"The request cannot be sent: {error}.") from error
         try:
-            for start in range(0, len(frame), CHUNK_BYTES):
-                chunk = frame[start : start + CHUNK_BYTES]
-                await self._link.write(self._service.write.uuid, chunk, response=True)
+            await self._insist(lambda: self._write(frame, within_s))
             async with asyncio.timeout(within_s):
                 while (reply := await self._heard.get()) is not None:
                     if reply.id == number:  # a late reply to an earlier request is dropped
                         self._heard_once = True
                         return reply
-        except AttRefused as error:
-            raise self._closed(error) from error
         except TimeoutError:
             self._replies.clear()
             raise
@@ -157,6 +161,30 @@ class StockSession:
             self.unanswered = changes
             raise
         raise _lost(self._name, may_have_happened=changes)
+
+    async def _write(self, frame: bytes, within_s: float) -> None:
+        async with asyncio.timeout(within_s):
+            for start in range(0, len(frame), CHUNK_BYTES):
+                chunk = frame[start : start + CHUNK_BYTES]
+                await self._link.write(self._service.write.uuid, chunk, response=True)
+
+    async def _insist(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do it; if the charger wants another pairing than the one there is, pair once more.
+
+        A pairing from before the passcode was set, or with a passcode that has changed since,
+        would else stand in the way for ever.
+        """
+        try:
+            await work()
+        except AttRefused as refusal:
+            if refusal.error not in _WANTS_PAIRING or self._paired_again:
+                raise self._closed(refusal) from refusal
+            self._paired_again = True
+            try:
+                await self._link.pair(again=True)
+                await work()
+            except (AttRefused, ChargerRefused) as error:
+                raise self._closed(refusal) from error
 
     async def _silence(self, method: str) -> ChargepinError:
         """No answer came: find out whether the charger answers at all; a dead link is closed."""
@@ -294,11 +322,16 @@ class StockSession:
         return await self.request("set_pin", told)
 
     def _closed(self, error: AttRefused) -> ChargepinError:
+        if error.error == _NO_WINDOW:
+            return ChargerRefused(
+                f"{self._name} lets phones without this app pair only while its owner shows a code:"
+                f" `chargepin pairing open {self._name}`. Nothing was changed.",
+                refusal=_NO_WINDOW,
+            )
         if error.error in _WANTS_PAIRING:
             return PasscodeNeeded(
                 f"{self._name} wants to be paired with its 6-digit passcode before it answers"
-                f" ({error}). {_enter(self._name)}. If this computer was paired before the"
-                " passcode was set, forget that pairing first."
+                f" ({error}): {_enter(self._name)}. Nothing was changed."
             )
         return ProtocolError(f"{self._name} does not take what is written: {error}.")
 

@@ -10,7 +10,19 @@ import typer
 from typer.main import get_command
 
 from chargepin import __version__
-from chargepin.cli import account, chargers, lending, log, pairing, passcode, phones, serve, story
+from chargepin.cli import (
+    account,
+    chargers,
+    doctor,
+    export,
+    lending,
+    log,
+    pairing,
+    passcode,
+    phones,
+    serve,
+    story,
+)
 from chargepin.cli.options import common
 from chargepin.cli.terminal import NoAnswer, Terminal, terminal, use
 
@@ -58,7 +70,8 @@ def build() -> typer.Typer:
 
     app.callback()(common(top))
 
-    for part in (story, serve, chargers, log, lending, passcode, pairing, phones, account):
+    everyday = (story, serve, chargers, log, doctor, lending)
+    for part in (*everyday, passcode, pairing, phones, account, export):
         part.add_to(app)
     return app
 

@@ -12,7 +12,25 @@ from chargepin.cli.terminal import terminal
 
 T = TypeVar("T")
 
-ChargerName = Annotated[str, typer.Argument(metavar="CHARGER", help="WB123456 or 123456")]
+
+def named(text: str | None) -> str | None:
+    """Take a charger's name as it is typed; what is none is told."""
+    from chargepin.core.catalogue import serial_of
+
+    try:
+        return None if text is None else serial_of(text)
+    except ValueError as error:
+        more = (
+            ". eWB names belong to EasyWallbox chargers, which speak another protocol"
+            if text is not None and text.strip().lower().startswith("ewb")
+            else ""
+        )
+        raise typer.BadParameter(f"{error}{more}") from error
+
+
+ChargerName = Annotated[
+    str, typer.Argument(metavar="CHARGER", help="WB123456 or 123456", callback=named)
+]
 
 _COMMON: dict[str, tuple[object, object]] = {
     "home": (

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 from bumble.pairing import PairingConfig, PairingDelegate
 
-from chargepin.app.errors import Cancelled
+from chargepin.app.errors import Cancelled, ChargerRefused, PasscodeWrong
 
 AskCode: TypeAlias = Callable[[str], Coroutine[Any, Any, int]]
 """Gives the number that the charger of this name wants typed; raises Cancelled."""
@@ -34,6 +34,27 @@ class Asking(PairingDelegate):
         self._ask_code = ask_code
         self.asked = False
         self.declined: Cancelled | None = None
+
+    def check(self) -> None:
+        """Raise ChargerRefused if nobody has a number."""
+        if self._ask_code is None:
+            raise ChargerRefused(
+                f"{self._name} wants another pairing, and nobody has a code for one.",
+                refusal="pairing_refused",
+            )
+
+    def failed(self, why: str) -> Exception:
+        """What a pairing that failed means. why: SMP's word for it."""
+        if self.declined is not None:
+            return self.declined
+        if self.asked:
+            return PasscodeWrong(
+                f"{self._name} did not take that code. Nothing was changed.", tries_left=None
+            )
+        return ChargerRefused(
+            f"{self._name} does not pair now ({why}). Nothing was changed.",
+            refusal=f"pairing_{why.lower()}",
+        )
 
     @property
     def config(self) -> PairingConfig:

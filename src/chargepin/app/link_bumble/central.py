@@ -201,6 +201,10 @@ class BumbleRadio:
         except TimeoutError:
             raise self._unanswered(found, timeout_s) from None
 
+    async def bonded(self, found: Found) -> bool | None:
+        """Whether a key is kept for it."""
+        return await self._keys.get(found.address) is not None
+
     async def _set_up(self, connection: Connection, found: Found) -> BumbleLink:
         asking = Asking(found.name, self._ask_code)
         link = BumbleLink(connection, found.name, self._accept_pairing, asking)

@@ -13,9 +13,7 @@ from bumble.device import Connection
 
 from chargepin.app.errors import (
     Cancelled,
-    ChargerRefused,
     LinkLost,
-    PasscodeWrong,
     ProtocolError,
 )
 from chargepin.app.link_bumble.asking import Asking
@@ -148,14 +146,16 @@ class BumbleLink:
             subscribers[found.handle].discard(heard)
             raise
 
-    async def pair(self) -> None:
+    async def pair(self, *, again: bool = False) -> None:
         """LE Secure Connections; nothing on a link that is encrypted already.
 
         By a number where the charger wants one. Raises ChargerRefused when the charger does not
         pair now, PasscodeWrong when it did not take the number, Cancelled when the person said no.
         """
         self._check()
-        if self._connection.is_encrypted:
+        if again:
+            self.asking.check()
+        if self._connection.is_encrypted and not again:
             return
         if self._accept_pairing is not None and not await self._accept_pairing():
             raise Cancelled("The pairing request was declined. Nothing was changed.")
@@ -170,16 +170,7 @@ class BumbleLink:
                 retry_after_s=0.0,
             ) from None
         except core.ProtocolError as error:
-            if self.asking.declined is not None:
-                raise self.asking.declined from None
-            if self.asking.asked:
-                raise PasscodeWrong(
-                    f"{self._name} did not take that code. Nothing was changed.", tries_left=None
-                ) from error
-            raise ChargerRefused(
-                f"{self._name} does not pair now ({error.error_name}). Nothing was changed.",
-                refusal=f"pairing_{error.error_name.lower()}",
-            ) from error
+            raise self.asking.failed(error.error_name) from error
 
     def is_on(self, connection: Connection) -> bool:
         """Whether this is the link of that connection."""

@@ -1,0 +1,170 @@
+"""The computer: the program, its home and secrets, the clock, the account, the radio."""
+
+import errno
+import os
+import platform
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from chargepin import __version__
+from chargepin.app.checkup.finding import Finding
+from chargepin.app.connect import radio_of
+from chargepin.app.errors import ChargepinError, NoRadio, VaultError
+from chargepin.app.ports import SIGN_IN_FILE, Radio, Vault
+from chargepin.app.vault import open_vault
+
+RFKILL: Final = Path("/sys/class/rfkill")
+_PROBE: Final = "doctor"
+_WRITTEN_IN: Final = 2026  # no clock is right that says an earlier year
+_OTHERS: Final = 0o077
+
+
+@asynccontextmanager
+async def look_at_computer(
+    home: Path, *, default_home: bool, radio: str | None
+) -> AsyncIterator[tuple[list[Finding], Vault | None, Radio | None]]:
+    """Look at everything but chargers; gives vault and radio too, None where they do not work."""
+    kept, vault = _vault(home, default_home=default_home)
+    findings = [_program(), _home(home), kept, _clock(), await _account(home)]
+    chosen = radio or os.environ.get("CHARGEPIN_RADIO")
+    if not chosen:
+        findings += [*_blocked(), *_kernel()]
+    try:
+        opened: Radio | None = await radio_of(radio, home)
+    except (NoRadio, VaultError) as error:
+        opened = None
+        findings.append(Finding("radio", fine=False, text=str(error), advice=_advice(chosen)))
+    else:
+        name = f"the radio {chosen}" if chosen else "this computer's own Bluetooth"
+        findings.append(Finding("radio", fine=True, text=f"Works: {name}."))
+    try:
+        yield findings, vault, opened
+    finally:
+        if opened is not None:
+            await opened.close()
+
+
+def _program() -> Finding:
+    system = f"Python {platform.python_version()}, {platform.system()} {platform.release()}"
+    return Finding("program", fine=True, text=f"chargepin {__version__} on {system}.")
+
+
+def _home(home: Path) -> Finding:
+    try:
+        mode = home.stat().st_mode
+    except FileNotFoundError:
+        return Finding("home", fine=True, text=f"{home} is made at its first use.")
+    except OSError as error:
+        return Finding("home", fine=False, text=f"{home} cannot be used: {error.strerror}.")
+    if mode & _OTHERS:
+        return Finding(
+            "home",
+            fine=False,
+            text=f"Others on this computer may look into {home}.",
+            advice=f"chmod 700 {home}",
+        )
+    return Finding("home", fine=True, text=f"{home}, readable by you only.")
+
+
+def _vault(home: Path, *, default_home: bool) -> tuple[Finding, Vault | None]:
+    """Write, read and forget something in it."""
+    try:
+        vault = open_vault(home, default_home=default_home)
+        vault.update(_PROBE, lambda known: known)
+        vault.forget(_PROBE)
+        count = len(vault.serials())
+    except VaultError as error:
+        advice = "Repair what it names; nothing else can be used before."
+        return Finding("vault", fine=False, text=str(error), advice=advice), None
+    known = f"{count} charger{'' if count == 1 else 's'}"
+    text = f"Secrets are in the {vault.description}; it works and knows {known}."
+    return Finding("vault", fine=True, text=text), vault
+
+
+def _clock() -> Finding:
+    now = time.gmtime()
+    told = time.strftime("%Y-%m-%d %H:%M UTC", now)
+    if now.tm_year < _WRITTEN_IN:
+        return Finding(
+            "clock",
+            fine=False,
+            text=f"This computer's clock says {told}, which is wrong.",
+            advice="Set it, or have it set from the network: accounts and logs need it.",
+        )
+    return Finding("clock", fine=True, text=f"This computer's clock says {told}.")
+
+
+async def _account(home: Path) -> Finding:
+    if not (home / SIGN_IN_FILE).exists():
+        return Finding("account", fine=True, text="Not signed in. No account is needed.")
+    from chargepin.app.account import open_account  # noqa: PLC0415 - only where one is used
+
+    client = open_account(home)
+    if client is None:
+        return Finding("account", fine=True, text="Not signed in. No account is needed.")
+    try:
+        await client.me()
+    except ChargepinError as error:
+        advice = "What this app remembers works without it; `chargepin login` signs in anew."
+        return Finding("account", fine=False, text=str(error), advice=advice)
+    finally:
+        await client.close()
+    return Finding("account", fine=True, text=f"Signed in as {client.person}, and reachable.")
+
+
+def _blocked() -> list[Finding]:
+    """Switches that keep radios silent (Linux's rfkill), where they can be read."""
+    found = []
+    for switch in sorted(RFKILL.glob("rfkill*")):
+        try:
+            if (switch / "type").read_text(encoding="ascii").strip() != "bluetooth":
+                continue
+            soft = (switch / "soft").read_text(encoding="ascii").strip() == "1"
+            hard = (switch / "hard").read_text(encoding="ascii").strip() == "1"
+        except (OSError, UnicodeError):
+            continue
+        if hard:
+            advice = "Use the computer's switch or key for wireless."
+            text = f"Bluetooth is blocked by a switch of this computer ({switch.name})."
+            found.append(Finding("rfkill", fine=False, text=text, advice=advice))
+        elif soft:
+            text = f"Bluetooth is blocked ({switch.name})."
+            advice = "rfkill unblock bluetooth"
+            found.append(Finding("rfkill", fine=False, text=text, advice=advice))
+        else:
+            found.append(Finding("rfkill", fine=True, text=f"Not blocked ({switch.name})."))
+    return found
+
+
+def _kernel() -> list[Finding]:
+    """Whether the kernel knows Bluetooth at all; only on Linux."""
+    if platform.system() != "Linux":
+        return []
+    family = getattr(socket, "AF_BLUETOOTH", None)
+    if family is None:
+        text = "This Python was built without Bluetooth sockets; only hci-socket radios need them."
+        return [Finding("kernel", fine=True, text=text)]
+    try:
+        socket.socket(family, socket.SOCK_SEQPACKET, 0).close()  # L2CAP: any user may
+    except OSError as error:
+        if error.errno not in (errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT):
+            return []
+        return [
+            Finding(
+                "kernel",
+                fine=False,
+                text="This computer's kernel has no Bluetooth, or its module is not loaded.",
+                advice="modprobe bluetooth; in a container or virtual machine, pass the adapter in",
+            )
+        ]
+    return [Finding("kernel", fine=True, text="The kernel knows Bluetooth.")]
+
+
+def _advice(chosen: str | None) -> str:
+    if chosen is None:
+        return "Without Bluetooth nothing can be asked of a charger; the rest of chargepin works."
+    return f"{chosen} was asked for with --radio or CHARGEPIN_RADIO; see that it is right."
