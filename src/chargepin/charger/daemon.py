@@ -1,8 +1,10 @@
 """Wiring of the charger: store, hardware, updates, air and service; restarts after an update."""
 
 import asyncio
+import re
 import secrets
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -31,6 +33,7 @@ from chargepin.core.catalogue import (
     serial_of,
     supports_passcode,
 )
+from chargepin.core.decoding import Undecodable, decoded
 from chargepin.core.durable import (
     Durable,
     Factory,
@@ -44,6 +47,8 @@ from chargepin.core.pairing_window import Draw
 from chargepin.core.passcode import Passcode, entered
 from chargepin.machine.clock import running_s, unix_s
 from chargepin.machine.controller import Controller, open_controller
+
+_STATIC_ADDRESS = re.compile(rb"[C-F][0-9A-F](:[0-9A-F]{2}){5}")
 
 SALT_BYTES = 16
 PROFILE = 1
@@ -105,7 +110,7 @@ def setup_of(
     """
     factory = None
     if factory_passcode_file is not None:
-        factory = entered(factory_passcode_file.read_text(encoding="ascii").strip())
+        factory = entered(factory_passcode_file.read_text(encoding="utf-8", errors="replace"))
     family = family_of(model)
     return Setup(
         serial=serial_of(serial),
@@ -119,15 +124,18 @@ def setup_of(
 
 
 class StoredBonds:
-    """Bluetooth bonds in the charger's store, at hand in memory. now_s: running seconds."""
+    """Bluetooth bonds in the charger's store, at hand in memory. now_s: running seconds.
+
+    One that cannot be read counts for nothing: its phone has to pair again.
+    """
 
     def __init__(self, store: SQLiteStore, now_s: Callable[[], float] = lambda: 0.0) -> None:
         self._store = store
         self._now_s = now_s
-        self._bonds = {
-            identity: msgspec.json.decode(value, type=BluetoothBond)
-            for identity, value in store.bluetooth_bonds().items()
-        }
+        self._bonds: dict[str, BluetoothBond] = {}
+        for identity, value in store.bluetooth_bonds().items():
+            with suppress(Undecodable):
+                self._bonds[identity] = decoded(value, BluetoothBond)
 
     def get(self, identity: str) -> BluetoothBond | None:
         return self._bonds.get(identity)
@@ -394,7 +402,7 @@ async def _cancelled(task: asyncio.Future[Any]) -> None:
 def address_of(store: Store) -> str:
     """The charger's static random address, drawn at its first start. Raises StoreFailed."""
     kept = store.get("address")
-    if kept is None:
+    if kept is None or _STATIC_ADDRESS.fullmatch(kept) is None:
         raw = bytearray(secrets.token_bytes(6))
         raw[0] |= 0xC0  # Core Vol 6, Part B, 1.3.2.1: the two highest bits are 1
         kept = raw.hex(":").upper().encode()

@@ -6,10 +6,11 @@ key lives in a file of its own, because no reset and no damaged database may rep
 
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -28,6 +29,7 @@ from chargepin.machine.database import (
 )
 from chargepin.machine.files import private_directory, read_private, write_private
 
+SEED_BYTES = 32
 ENTRIES_KEPT = 5000
 TRIMMED_AT_ONCE = 1000
 
@@ -45,7 +47,7 @@ class IdentityFile(msgspec.Struct, frozen=True):
     profile: which rules the unit left the factory with.
     """
 
-    seed: bytes
+    seed: Annotated[bytes, msgspec.Meta(min_length=SEED_BYTES, max_length=SEED_BYTES)]
     incarnation: int = 1
     generation: int = 0
     factory: Factory | None = None
@@ -79,7 +81,7 @@ class SQLiteStore:
             private_directory(directory)
             self._identity = self._open_identity()
             try:
-                self._connection = self._open(path)
+                self._connection = self._open(path, check=self._check)
             except (DatabaseCorrupt, Undecodable, log.LogBroken):
                 self.set_aside = set_database_aside(path)
                 self._connection = self._open(path)
@@ -117,7 +119,7 @@ class SQLiteStore:
                     elif forget_bluetooth_bond is not None:
                         self._delete_bond(connection, forget_bluetooth_bond)
                 self._log = rows
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, sqlite3.Error, Undecodable) as error:  # the last for old log entries
             raise StoreFailed(f"the state could not be stored: {error}") from error
         self._keep_counters(durable)
         if clear_log:
@@ -135,7 +137,10 @@ class SQLiteStore:
         rows = self._read(
             "SELECT entry FROM log WHERE sequence > ? ORDER BY sequence LIMIT ?", (after, limit)
         )
-        return [decoded(row[0], log.Entry) for row in rows]
+        try:
+            return [decoded(row[0], log.Entry) for row in rows]
+        except Undecodable as error:
+            raise StoreFailed("an entry of the security log is damaged") from error
 
     def put(self, name: str, value: bytes) -> None:
         try:
@@ -151,7 +156,7 @@ class SQLiteStore:
     def bluetooth_bonds(self) -> dict[str, bytes]:
         """Every Bluetooth bond, by the peer's address. Raises StoreFailed."""
         rows = self._read("SELECT address, value FROM bluetooth_bonds", ())
-        return {str(address): _octets(value) for address, value in rows}
+        return {_text(address): _octets(value) for address, value in rows}
 
     def put_bluetooth_bond(
         self,
@@ -187,20 +192,35 @@ class SQLiteStore:
 
     # ---- opening --------------------------------------------------------------------------
 
-    def _open(self, path: Path) -> sqlite3.Connection:
+    def _open(
+        self, path: Path, check: Callable[[Durable | None], None] = lambda _: None
+    ) -> sqlite3.Connection:
         connection = open_database(path)
         try:
+            connection.text_factory = bytes  # what is damaged need not be UTF-8
             connection.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten
             with writing(connection):
                 for statement in _SCHEMA:
                     connection.execute(statement)
             self._connection = connection
-            self.load()  # a state that cannot be read is as bad as a damaged file
+            check(self.load())  # a state that cannot be read is as bad as a damaged file
             self._log.read(connection)
         except BaseException:
             connection.close()
             raise
         return connection
+
+    def _check(self, durable: Durable | None) -> None:
+        """Raise Undecodable for a state that is not the newest, or none that a guard makes.
+
+        The identity file names counters that were stored before: with lower ones, or with none at
+        all, this is an old copy, or a row was lost; and what is lost must not be taken for new.
+        """
+        found, known = durable or Durable(), self._identity
+        if found.incarnation < known.incarnation or found.generation < known.generation:
+            raise Undecodable("the state is older than the identity file knows it")
+        if (found.mode is Mode.PROTECTED) is not (found.credential is not None):
+            raise Undecodable("the state has half a passcode")
 
     def _seal(self) -> None:
         """The state was lost: nobody is let in until a reset, which goes on with fresh counters."""
@@ -259,8 +279,12 @@ class SQLiteStore:
         try:
             with self._lock:
                 return self._connection.execute(query, values).fetchall()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter in SQLite's own messages
             raise StoreFailed(f"the state could not be read: {error}") from error
+
+
+def _text(value: object) -> str:
+    return _octets(value).decode(errors="replace")
 
 
 def _octets(value: object) -> bytes:
@@ -293,13 +317,14 @@ def look_into(directory: Path) -> Kept:
         identity = decoded(read_private(directory / "identity.json"), IdentityFile)
         address = f"{(directory / 'charger.sqlite').absolute().as_uri()}?mode=ro"
         with closing(sqlite3.connect(address, uri=True, isolation_level=None)) as connection:
+            connection.text_factory = bytes
             connection.execute("BEGIN")  # all of it as of one moment
             state = connection.execute("SELECT value FROM kept WHERE name = 'durable'").fetchone()
             lines = connection.execute("SELECT entry FROM log ORDER BY sequence").fetchall()
             peers = connection.execute("SELECT address FROM bluetooth_bonds").fetchall()
         entries = tuple(decoded(line[0], log.Entry) for line in lines)
         durable = Durable() if state is None else decoded(state[0], Durable)
-    except (OSError, sqlite3.Error, Undecodable) as error:
+    except (OSError, sqlite3.Error, UnicodeDecodeError, Undecodable) as error:
         raise StoreFailed(f"cannot read {directory}: {error}") from error
     log_summary.check(entries)
     key = Ed25519PrivateKey.from_private_bytes(identity.seed)
@@ -307,5 +332,5 @@ def look_into(directory: Path) -> Kept:
         identity=key.public_key().public_bytes_raw(),
         durable=durable,
         entries=entries,
-        bluetooth_bonds=tuple(peer[0] for peer in peers),
+        bluetooth_bonds=tuple(_text(peer[0]) for peer in peers),
     )

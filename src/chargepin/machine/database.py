@@ -46,6 +46,9 @@ def open_database(path: Path) -> sqlite3.Connection:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in _CORRUPT:
             raise DatabaseCorrupt(path, str(error)) from error
         raise OSError(f"cannot open the database {path}: {error}") from error
+    except UnicodeDecodeError as error:  # SQLite's message names what is in the file
+        _close(connection)
+        raise DatabaseCorrupt(path, "its schema is no text") from error
     except BaseException:
         _close(connection)
         raise
