@@ -275,6 +275,7 @@ async def test_the_log_tells_the_story_and_its_chain_holds(tmp_path: Path) -> No
             "passcode_entered",
             "bond_added",
             "attempt",
+            "passcode_unproved",
         ]
 
 

@@ -84,8 +84,8 @@ _ENDS: Mapping[Reason, tuple[type[ChargepinError], str]] = {
     Reason.NO_LONGER_PROTECTED: (
         IdentityMismatch,
         (
-            "{name} says that it has no passcode any more. Nothing was sent. If somebody reset it,"
-            " forget it in this app and set it up again."
+            "{name} says that it has no passcode any more. Nothing was sent. If it was reset, run"
+            " `chargepin phones forget-charger {name}` and set it up again."
         ),
     ),
     Reason.SERVICE_MISSING: (

@@ -53,13 +53,28 @@ def _sign_in(person: str, url: str, *, new: bool) -> None:
     terminal().result({"person": person, "account": where}, f"Signed in as {person}.")
 
 
-def logout() -> None:
+def logout(
+    others: Annotated[
+        bool,
+        typer.Option("--others", help="Sign all other places out instead, such as a lost phone."),
+    ] = False,
+) -> None:
     """End this home's session with its account."""
 
-    async def ending(client: "AccountClient") -> None:
-        await client.logout()
+    async def ending(client: "AccountClient") -> int:
+        if not others:
+            await client.logout()
+            return 0
+        elsewhere = [each.id for each in await client.sessions() if not each.current]
+        for session_id in elsewhere:
+            await client.end_session(session_id)
+        return len(elsewhere)
 
-    _with_account(ending)
+    ended = _with_account(ending)
+    if others:
+        text = f"Signed out in {ended} other places. Here you are still signed in."
+        terminal().result({"ended": ended}, text)
+        return
     terminal().result({"done": True}, "Signed out. What this app remembers stays in its vault.")
 
 
