@@ -4,7 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: demo test test-bluez check attack lint bench lock clean
+SECONDS ?= 10
+
+.PHONY: demo test test-bluez check attack fuzz mutants coverage lint bench lock clean
 
 demo: $(STAMP)
 	@$(BIN)/chargepin demo
@@ -23,6 +25,19 @@ check: $(STAMP)
 
 attack: $(STAMP)
 	@PYTHONPATH=tests $(BIN)/python tests/attacks/report.py
+
+# Every parser, SECONDS each, two at a time; TARGETS="att smp" for some of them.
+fuzz: $(STAMP)
+	@PYTHONPATH=tests $(BIN)/python tests/fuzz/run.py --seconds $(SECONDS) $(TARGETS)
+
+# About 20 minutes; MODULES="lockout passcode" for some of them.
+mutants: $(STAMP)
+	@PYTHONPATH=tests $(BIN)/python tests/mutants/run.py $(if $(MODULES),$(MODULES),--report)
+
+# Every branch of the core, by the core's own tests alone.
+coverage: $(STAMP)
+	@$(BIN)/python -m pytest -q -n 2 tests/core --cov=chargepin.core --cov-branch --cov-fail-under=100 \
+		--cov-report=term-missing:skip-covered
 
 bench: $(STAMP)
 	@PYTHONPATH=bench:tests $(BIN)/python bench/run.py
