@@ -175,6 +175,11 @@ class Victim:
         self.ends.daemon = self.ends._running = None
         await self.ends.switch_on(rule=self.rule, air=self.air, draw=self.draw)
 
+    def controller_is_asked(self) -> bool:
+        """Whether the charger waits for an answer of its controller."""
+        on_air = self.daemon._lasting._peripheral._on_air
+        return on_air is None or on_air.host.pending_response is not None
+
     async def line(
         self, phone: Phone | None = None, wanted: Callable[[Found], bool] = lambda _: True
     ) -> Line:

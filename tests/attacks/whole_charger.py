@@ -349,6 +349,9 @@ class Story:
 
     async def time_passes(self, seconds: float) -> None:
         await round_trips(self.on.owner)  # what is under way on the air ends before
+        async with asyncio.timeout(PATIENCE_S):  # or a jump would be a silence of the controller
+            while self.on.controller_is_asked():  # noqa: ASYNC110 - no event tells
+                await asyncio.sleep(0)
         manual_loop().advance(seconds)
         self.seen.burst = 0
         if seconds > CAR_FULL_S:  # another one comes
