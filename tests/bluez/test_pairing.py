@@ -1,111 +1,107 @@
-"""A protected charger's pairing window, opened by its owner's app, met by BlueZ."""
+"""A protected charger's pairing window, opened by its owner's app, met by three clients."""
 
 import json
-import re
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import pytest
 
 from bluez.conftest import World
-from bluez.programs import serving
+from bluez.owners import Owner, charger
+from bluez.test_stock import address_of
+from bluez.virtual_machine import VirtualMachine
 
 pytestmark = pytest.mark.bluez
 NAME = "WB100003"
 
 
-class Owner:
-    """Whoever set the passcode of a charger, with the app on a computer outside the guest."""
+@dataclass(frozen=True, slots=True)
+class Met:
+    """What became of a client. asked: for a code. said: all that it printed."""
 
-    def __init__(self, world: World) -> None:
-        self._common = ("--radio", world.radio, "--home", str(world.directory / "owner"))
-        self._log = world.directory / "owner.log"
-
-    def done(self, *words: str, stdin: str = "") -> Any:
-        command = [sys.executable, "-m", "chargepin", *words, *self._common, "--json"]
-        told = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
-        assert told.returncode == 0, told.stdout + told.stderr
-        return json.loads(told.stdout)
-
-    @contextmanager
-    def window(self) -> Iterator["Window"]:
-        command = [sys.executable, "-m", "chargepin", "pairing", "open", NAME, *self._common]
-        with (
-            self._log.open("ab") as complaints,
-            subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=complaints, text=True
-            ) as open_,
-        ):
-            try:
-                yield Window(open_)
-            finally:
-                open_.terminate()
+    paired: bool
+    asked: bool
+    said: str
 
 
-class Window:
-    """`chargepin pairing open`, while it shows codes."""
+def bluetoothctl(guest: VirtualMachine, code: str) -> Met:
+    """A person who types `pair`, and a code when asked."""
+    address = address_of(guest, NAME)
+    said = guest.run(f"python3 -S -m bluez.guest.typed KeyboardOnly {address} {code}").out
+    met = Met("Pairing successful" in said, "Enter passkey" in said, said)
+    if not met.paired:
+        guest.run(f"timeout 5 bluetoothctl remove {address}")
+    return met
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.process = process
 
-    def code(self) -> str:
-        """The next code that it shows."""
-        return self._wait(r"Code (\d{6}),")[1]
+def plain_dbus(guest: VirtualMachine, code: str) -> Met:
+    told = guest.python("bluez.guest.plain_dbus", "pair", NAME, "KeyboardOnly", code).json
+    return Met(told["paired"], bool(told["asked"]), str(told))
 
-    def paired(self) -> bool:
-        """Whether it ends because a phone has paired."""
-        return bool(self._wait("Paired with")) and self.process.wait(20) == 0
 
-    def _wait(self, pattern: str) -> re.Match[str]:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            if found := re.search(pattern, line):
-                return found
-        raise AssertionError(f"the window closed before {pattern}")
+def our_app(guest: VirtualMachine, code: str) -> Met:
+    done = guest.python("bluez.guest.window", NAME, code)
+    told = done.json
+    return Met(told["status"] is not None, bool(told["asked"]), json.dumps(told))
+
+
+CLIENTS: list[Callable[[VirtualMachine, str], Met]] = [bluetoothctl, plain_dbus, our_app]
+every_client = pytest.mark.parametrize("client", CLIENTS, ids=lambda each: each.__name__)
 
 
 @pytest.fixture(scope="module")
 def owner(world: World) -> Iterator[Owner]:
-    about = ("--serial", NAME[2:], "--model", "pulsar-plus", "--data", str(world.directory / NAME))
-    with serving(world.directory / f"{NAME}.log", "charger", *about, "--radio", world.radio):
-        owner = Owner(world)
-        passcode = owner.done("passcode", "set", NAME)["passcode"]
-        assert owner.done("passcode", "enter", NAME, stdin=f"{passcode}\n")["role"] == "owner"
+    with charger(world, NAME, "--model", "pulsar-plus") as owner:
+        owner.protect()
         yield owner
 
 
-def pair(world: World, *code: str) -> Any:
-    done = world.guest.python("bluez.guest.window", NAME, *code)
-    assert done.code == 0, done.err
-    return done.json
-
-
-def test_outside_a_window_no_code_is_even_asked_for(world: World, owner: Owner) -> None:
+@every_client
+def test_outside_a_window_no_code_is_even_asked_for(
+    guest: VirtualMachine, owner: Owner, client: Callable[[VirtualMachine, str], Met]
+) -> None:
     del owner
-    told = pair(world, "123456")
-    assert (told["error"], told["asked"]) == ("charger_refused", 0), told
+    met = client(guest, "123456")
+    assert (met.paired, met.asked) == (False, False), met
 
 
-def test_a_wrong_code_then_the_right_one_then_the_bond(world: World, owner: Owner) -> None:
+@every_client
+def test_a_wrong_code_then_the_right_one(
+    guest: VirtualMachine, owner: Owner, client: Callable[[VirtualMachine, str], Met]
+) -> None:
     with owner.window() as window:
-        wrong = f"{(int(window.code()) + 1) % 1_000_000:06}"
-        told = pair(world, wrong)
-        assert (told["error"], told["asked"]) == ("passcode_wrong", 1), told
-        told = pair(world, window.code())
-        assert (told["error"], told["asked"]) == (None, 1), told
-        assert "st" in told["status"]
+        met = client(guest, window.wrong_code())
+        assert (met.paired, met.asked) == (False, True), met
+        met = client(guest, window.code())
+        assert (met.paired, met.asked) == (True, True), met
         assert window.paired()
-    told = pair(world)
+    assert [each for each in owner.done("phones", "list") if each["kind"] == "bluetooth"]
+    if client is not our_app:
+        guest.python("bluez.guest.plain_dbus", "forget", NAME)
+
+
+def test_the_bond_lets_our_app_in_without_a_code(guest: VirtualMachine, owner: Owner) -> None:
+    del owner
+    told = guest.python("bluez.guest.window", NAME).json
     assert (told["error"], told["asked"]) == (None, 0), told
     assert "st" in told["status"]
 
 
-def test_a_phone_that_is_forgotten_is_out(world: World, owner: Owner) -> None:
-    (phone,) = [each for each in owner.done("phones", "list", NAME) if each["kind"] == "bluetooth"]
-    owner.done("phones", "forget", NAME, phone["id"])
-    told = pair(world)
+def test_a_phone_that_is_forgotten_is_out(guest: VirtualMachine, owner: Owner) -> None:
+    owner.forget_phones()
+    told = guest.python("bluez.guest.plain_dbus", "connect", NAME).json
+    assert (told["connected"], told["paired"]) == (False, True), told
+    told = guest.python("bluez.guest.window", NAME).json
     assert told["error"] == "charger_refused", told
     assert told["status"] is None
+
+
+@pytest.mark.parametrize("capability", [[], ["NoInputNoOutput"]], ids=["no agent", "no keyboard"])
+def test_whoever_cannot_type_is_refused_in_a_window_too(
+    guest: VirtualMachine, owner: Owner, capability: list[str]
+) -> None:
+    with owner.window() as window:
+        assert window.code()
+        told = guest.python("bluez.guest.plain_dbus", "pair", NAME, *capability).json
+    assert (told["paired"], told["asked"]) == (False, 0), told
+    assert told["error"] == "org.bluez.Error.AuthenticationFailed"

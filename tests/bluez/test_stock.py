@@ -9,12 +9,12 @@ pytestmark = pytest.mark.bluez
 
 
 def test_without_an_agent_bluez_does_not_even_pair_just_works(guest: VirtualMachine) -> None:
-    done = guest.python("bluez.guest.public_client", OPEN, "lonely")
+    done = guest.python("bluez.guest.public_client", "lonely", OPEN)
     assert "AuthenticationFailed" in done.json["error"]
 
 
 def test_a_public_client_pairs_and_controls_an_open_charger(guest: VirtualMachine) -> None:
-    done = guest.python("bluez.guest.public_client", OPEN, "use")
+    done = guest.python("bluez.guest.public_client", "work", OPEN, "daniel-meyer-pl")
     assert done.code == 0, done.err
     told = done.json
     assert {"st", "cur", "en", "cp", "L1"} <= told["status"].keys()
@@ -24,7 +24,7 @@ def test_a_public_client_pairs_and_controls_an_open_charger(guest: VirtualMachin
 
 
 def test_its_bond_encrypts_the_next_connection(guest: VirtualMachine) -> None:
-    done = guest.python("bluez.guest.public_client", OPEN, "probe")
+    done = guest.python("bluez.guest.public_client", "probe", OPEN)
     assert done.code == 0, done.err
     assert done.json == {
         "read": "allowed",
@@ -48,7 +48,7 @@ def test_bluetoothctl_pairs_with_an_open_charger(guest: VirtualMachine) -> None:
 def test_a_protected_charger_refuses_strangers_with_0x08_and_keeps_the_link(
     guest: VirtualMachine,
 ) -> None:
-    done = guest.python("bluez.guest.public_client", PROTECTED, "probe")
+    done = guest.python("bluez.guest.public_client", "probe", PROTECTED)
     assert done.code == 0, done.err
     assert done.json == {"read": "8", "write": "8", "subscribe": "8", "connected": "True"}
 
@@ -57,7 +57,7 @@ def test_a_protected_charger_does_not_pair_by_itself(guest: VirtualMachine) -> N
     paired = pair_by_bluetoothctl(guest, address_of(guest, PROTECTED), "KeyboardOnly")
     assert "Failed to pair: org.bluez.Error.AuthenticationFailed" in paired, paired
     assert "Enter passkey" not in paired
-    done = guest.python("bluez.guest.public_client", PROTECTED, "probe")
+    done = guest.python("bluez.guest.public_client", "probe", PROTECTED)
     assert done.json["read"] == "8", done.err
 
 

@@ -1,4 +1,4 @@
-"""A person at bluetoothctl who types `pair`; prints what is said."""
+"""A person at bluetoothctl who types `pair`, and a code if there is one; prints what is said."""
 
 import os
 import pty
@@ -31,10 +31,14 @@ class Screen:
                 self.said += re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|[\r\x01\x02]", "", shown)
 
 
-def main(capability: str, address: str) -> None:
+def main(capability: str, address: str, code: str | None = None) -> None:
     screen = Screen(capability)
     screen.wait(re.compile("Agent registered"))
     screen.type(f"pair {address}")
+    if code is not None:
+        screen.wait(re.compile(f"Enter passkey|{ENDED.pattern}"))
+        if "Enter passkey" in screen.said:
+            screen.type(code)
     screen.wait(ENDED)
     screen.type("quit")
     print(screen.said)
