@@ -237,3 +237,26 @@ def test_keys_are_never_shown() -> None:
     sealer, opener = pair()
     assert repr(sealer) == "Sealer(APP_TO_CHARGER, hidden)"
     assert repr(opener) == "Opener(APP_TO_CHARGER, hidden)"
+
+
+# ---- to the last byte --------------------------------------------------------------------------
+
+
+def test_the_longest_message_is_the_protocols() -> None:
+    assert LONGEST_MESSAGE == 4096
+
+
+def test_a_broken_stream_keeps_nothing() -> None:
+    assembler = Assembler()
+    with pytest.raises(ChannelError):
+        assembler.feed(b"\x00\x00" + bytes(500))
+    assert not assembler._buffer
+
+
+def test_the_first_record_of_a_session_has_the_number_0() -> None:
+    sealer, opener = pair()
+    first = VECTORS["records"][0]
+    assert (first["direction"], first["count"]) == (0, 0)
+    message = bytes.fromhex(first["message"])
+    assert sealer.seal(bytes.fromhex(first["plaintext"])) == message
+    assert opener.open(message) == bytes.fromhex(first["plaintext"])

@@ -12,6 +12,8 @@ from chargepin.core.durable import Durable, Mode
 from chargepin.core.guard_state import (
     Answer,
     Drop,
+    Guard,
+    Link,
     Phase,
     Refuse,
     SendParams,
@@ -27,6 +29,7 @@ from core.guard_bench import (
     OWNER,
     PROTECTED,
     SEALED,
+    SOFTWARE,
     UNIX_S,
     USER,
     Bench,
@@ -388,3 +391,14 @@ def test_every_transition_of_the_table_happens() -> None:
         for target in targets
     }
     assert happened == table
+
+
+def test_a_new_link_has_shown_nothing_and_may_nothing() -> None:
+    link = Link(opened_s=7.0)
+    assert link == Link(7.0, Phase.LOCKED, Credential.OPEN, 0, None, None, Role.NONE)
+
+
+def test_a_guard_counts_strangers_from_its_power_up() -> None:
+    assert Guard(Durable(), 0.0, SOFTWARE, APP).counted_s == 0.0
+    begun = guard.powered_up(replace(PROTECTED, running_s=5000.0), SOFTWARE, APP).guard
+    assert begun.counted_s == begun.started_s == 5000.0

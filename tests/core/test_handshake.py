@@ -590,3 +590,7 @@ def test_errors_do_not_hold_secrets() -> None:
     with pytest.raises(HandshakeError) as caught:
         Witness(ORDER.to_bytes(32), WITNESS.w1)
     assert ORDER.to_bytes(32).hex() not in str(caught.value)
+
+
+def test_the_suite_is_the_protocols() -> None:
+    assert (handshake.SUITE, handshake.PROFILE) == (1, 1)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -291,3 +293,33 @@ def test_running_time_matters_while_something_runs_out(
     timing: bool,  # noqa: FBT001 - a column of the table
 ) -> None:
     assert lockout.timing(10.0) is timing
+
+
+# ---- to the last field ------------------------------------------------------------------------
+
+
+def test_a_new_lockout_holds_nothing_against_anybody() -> None:
+    assert Lockout() == Lockout(0, 0, 0.0, (), 0.0, (), None)
+
+
+def test_after_a_success_a_pause_has_ended_and_what_else_was_charged_stays() -> None:
+    lockout = charged(4, 5.0)
+    assert lockout.give_back(5.0) == Lockout(charged=3, stepped_s=5.0, recent=(5.0, 5.0, 5.0))
+
+
+def test_a_charge_that_is_not_there_is_not_given_back_twice() -> None:
+    assert Lockout().give_back(5.0) == Lockout()
+
+
+def test_an_ended_pause_leaves_what_was_charged() -> None:
+    assert charged(4, 5.0).ended() == Lockout(charged=4, stepped_s=5.0)
+
+
+def test_a_restart_without_a_pause_changes_nothing() -> None:
+    assert Lockout().restarted(7.0) == Lockout()
+    assert charged(1, 5.0).restarted(7.0) == replace(charged(1, 5.0), paused_until_s=0.0)
+
+
+def test_time_before_the_last_failure_makes_no_step_fall() -> None:
+    assert charged(3, 100.0).step_at(50.0) == 3
+    assert charged(3, 100.0).step_at(99.5) == 3

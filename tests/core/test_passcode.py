@@ -1,3 +1,4 @@
+import string
 from collections.abc import Callable
 
 import pytest
@@ -89,6 +90,8 @@ def test_separators_may_stand_anywhere(digits: str, between: list[str]) -> None:
         ("4829131", PasscodeFormat.LENGTH),
         ("482913482913", PasscodeFormat.LENGTH),
         ("48291a", PasscodeFormat.CHARACTERS),
+        ("482a", PasscodeFormat.CHARACTERS),
+        ("1234567a", PasscodeFormat.CHARACTERS),
         ("482.913", PasscodeFormat.CHARACTERS),
         ("+482913", PasscodeFormat.CHARACTERS),
         ("482_913", PasscodeFormat.CHARACTERS),
@@ -133,3 +136,25 @@ def test_a_passcode_is_never_shown_by_accident() -> None:
     passcode = Passcode("482913")
     for shown in (repr(passcode), str(passcode), f"{passcode}", f"{passcode!r}", f"{[passcode]}"):
         assert "482913" not in shown
+
+
+def test_a_message_is_whole_sentences_that_say_what_was_tried() -> None:
+    for kind in PasscodeFormat:
+        message = str(PasscodeFormatError(kind))
+        assert message[0].isupper()
+        assert message.endswith(("has 6 digits.", "Nothing was tried."))
+
+
+@pytest.mark.parametrize("other", [*sorted({*string.punctuation} - {"-"}), "x", "\u00b7"])
+def test_nothing_else_is_forgiven(other: str) -> None:
+    with pytest.raises(PasscodeFormatError) as caught:
+        entered(f"482{other}913")
+    assert caught.value.kind is PasscodeFormat.CHARACTERS
+
+
+def test_codes_beside_those_that_are_never_drawn_are_drawn() -> None:
+    never = [int(code) for code in map(str, range(100_000, 1_000_000)) if not may_be_drawn(code)]
+    for rank, code in enumerate(never):
+        index = code - 100_000 - rank  # of the code that follows
+        drawn = [_code_at(at) for at in (index - 1, index) if at < POSSIBLE_CODES]
+        assert drawn == [code - 1, code + 1][: len(drawn)]
