@@ -172,7 +172,8 @@ class StockSession:
         """Do it; if the charger wants another pairing than the one there is, pair once more.
 
         A pairing from before the passcode was set, or with a passcode that has changed since,
-        would else stand in the way for ever.
+        would else stand in the way for ever. Where none was made, because such modules have none,
+        one is.
         """
         try:
             await work()
@@ -181,7 +182,7 @@ class StockSession:
                 raise self._closed(refusal) from refusal
             self._paired_again = True
             try:
-                await self._link.pair(again=True)
+                await self._link.pair(again=self._service.needs_encryption)
                 await work()
             except (AttRefused, ChargerRefused) as error:
                 raise self._closed(refusal) from error

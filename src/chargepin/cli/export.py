@@ -17,7 +17,7 @@ CLIENT = "charger_passcode"
 
 PROXY = """\
 # A Bluetooth proxy that can type the passcode of {name}.
-# Made by: chargepin export esphome {name}. Needs ESPHome 2024.3.0 or newer.
+# Made by: chargepin export esphome {name}. Needs ESPHome {since} or newer.
 #
 # A proxy has no message that carries a passcode, so that the passcode must be on the ESP32
 # itself. The ble_client below never connects: it only answers when {name} asks for its
@@ -54,13 +54,13 @@ MAKERS = """\
 OURS = """\
         - logger.log: "{name} asks for a code. Run: chargepin pairing open {name}"
 
-# {name} has chargepin's passcode service. Its passcode is never typed into a Bluetooth pairing, so
-# that it is not here: a pairing takes a one-time code, which is good for one attempt. Open a window
-# with `chargepin pairing open {name}` and, within 30 seconds of the log line above, call the action
-# esphome.<node>_{action} of Home Assistant with the code that is shown. Once paired, the
-# proxy is not asked again.
+# {name} has chargepin's passcode service. Its passcode is never typed into a Bluetooth pairing,
+# so that it is not here: a pairing takes a one-time code, good for one attempt. Open a window with
+# `chargepin pairing open {name}` and, within 30 seconds of the log line above, call the action
+# esphome.<node>_{action} of Home Assistant with the code that is shown. Once
+# paired, the proxy is not asked again.
 #
-# What it cannot do: open the window by itself, or keep the role of an owner; a phone that paired
+# What it cannot do: open the window by itself, or have the role of an owner; a phone that paired
 # by its own dialog is a user. Programs with chargepin's library need no pairing: any proxy will do.
 
 api:
@@ -120,7 +120,12 @@ def configuration(name: str, address: str, kind: Kind) -> str:
     """The YAML. It has no secret in it."""
     template = PROXY + (OURS if kind is Kind.OURS else MAKERS)
     return template.format(
-        name=name, address=address, client=CLIENT, secret=SECRET, action="charger_pairing_code"
+        name=name,
+        address=address,
+        client=CLIENT,
+        secret=SECRET,
+        action="charger_pairing_code",
+        since="2024.8.0" if kind is Kind.OURS else "2024.3.0",
     )
 
 
