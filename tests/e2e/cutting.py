@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from chargepin.app.ports import Known
 from chargepin.app.session import Session
 from chargepin.charger.button import address_of_socket
 from chargepin.charger.store import Kept, look_into
+from chargepin.core import log_summary
+from chargepin.core.durable import Mode
 from chargepin.core.identity import Credential
 from e2e.programs import NAME, PATIENCE_S, SERIAL, Breakables, Child
 from ends import Answers, Ends, Phone, manual_loop
@@ -140,6 +143,39 @@ class Cut:
     after: Kept
     told: ChargepinError | None
     phone: Phone
+
+
+def holds_for_all(cut: Cut) -> None:
+    """What is true after any cut; `look_into` has verified the log's chain."""
+    before, after = cut.before.durable, cut.after.durable
+    assert cut.after.identity == cut.before.identity
+    assert after.generation >= before.generation
+    assert after.incarnation >= before.incarnation
+    if after.incarnation == before.incarnation:  # else the log was cleared
+        assert cut.after.entries[: len(cut.before.entries)] == cut.before.entries
+    assert after.mode is not Mode.SEALED
+    for kept in (cut.before, cut.after):
+        log_agrees(kept)
+
+
+def log_agrees(kept: Kept) -> None:
+    """Whatever has changed is in the log, once, and what is in the log has changed."""
+    checked = log_summary.check(kept.entries)
+    events = Counter(checked.summary.counts)
+    events.update(entry.event for entry in checked.chain)
+    durable = kept.durable
+    assert durable.generation == events["passcode_set"] + events["passcode_rotated"]
+    assert durable.incarnation == 1 + events["reset"]
+    assert durable.starts == events["started"]
+    if events["reset"] or events["passcode_rotated"]:
+        return
+    assert durable.lockout.charged == events["attempt"] - events["passcode_entered"]
+    assert len(durable.bonds) == events["bond_added"] - events["bond_forgotten"]
+    assert (durable.claim is not None) == (events["claimed"] > events["released"])
+    assert len(kept.bluetooth_bonds) == events["bluetooth_bond_added"]
+    policies = [e.detail for e in checked.chain if e.event == "policy_set"]
+    needed = policies[-1]["first_set_needs_presence"] if policies else False
+    assert durable.policy.first_set_needs_presence is needed
 
 
 Work: TypeAlias = Callable[[Phone], Coroutine[Any, Any, object]]

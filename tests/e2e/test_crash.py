@@ -13,19 +13,9 @@ import pytest
 from chargepin.app.errors import ChargepinError, LinkLost, PasscodeWrong
 from chargepin.charger.store import look_into
 from chargepin.core.durable import Mode
-from e2e.cutting import MOST_POINTS, Cut, Scene, every_cut
+from e2e.cutting import MOST_POINTS, Scene, every_cut, holds_for_all
 from e2e.programs import COMMAND, PATIENCE_S, SERIAL, killed, needed
 from ends import Answers, Phone
-
-
-def holds_for_all(cut: Cut) -> None:
-    """What is true after any cut; `look_into` has verified the log's chain."""
-    before, after = cut.before.durable, cut.after.durable
-    assert cut.after.identity == cut.before.identity
-    assert after.generation >= before.generation
-    assert after.incarnation >= before.incarnation
-    assert cut.after.entries[: len(cut.before.entries)] == cut.before.entries
-    assert after.mode is not Mode.SEALED
 
 
 async def who_gets_in(on: Scene, *codes: str) -> list[str]:
@@ -89,7 +79,7 @@ async def test_no_cut_makes_a_wrong_attempt_free(on: Scene) -> None:
         points.append(cut.point)
         holds_for_all(cut)
         charged = cut.after.durable.lockout.charged
-        assert charged == (0 if cut.point == points[0] else 1)
+        assert charged == (0 if len(points) == 1 else 1)
         if isinstance(cut.told, PasscodeWrong):
             assert charged == 1
         await owner_is_in(await on.phone(before.owner))
@@ -265,3 +255,4 @@ async def test_an_attempt_is_on_disk_before_its_share_is_answered(on: Scene) -> 
     assert heard == len(answered)
     assert len(answered) >= 2
     assert min(answered) >= 1
+    assert answered.count(1) >= len(answered) - 1  # one commit; a checkpoint may come between
