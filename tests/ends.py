@@ -124,6 +124,8 @@ class Ends:
         self,
         software: str = "6.7.17",
         *,
+        model: str = "pulsar-plus",
+        radio_module: str | None = None,
         rule: Rule = guard.step,
         air: Callable[[Air], Air] = lambda air: air,
         factory_passcode_file: Path | None = None,
@@ -132,10 +134,11 @@ class Ends:
         """Start the charger, with what its directory remembers."""
         setup = setup_of(
             serial=SERIAL,
-            model="pulsar-plus",
+            model=model,
             software=software,
             directory=self.directory,
             factory_passcode_file=factory_passcode_file,
+            radio_module=radio_module,
         )
         daemon = await Daemon.start(
             setup, self.controller, self.reports.append, rule=rule, air=air, draw=draw

@@ -97,6 +97,14 @@ def test_several_too_many_go_at_once() -> None:
     assert decide(slots, 10.0, capacity=1).drop == (0, 3, 2)
 
 
+def test_where_one_phone_at_a_time_is_served_it_has_its_time() -> None:
+    first = house(0.0)
+    assert decide(first, 14.9, capacity=1) == Decision((), advertise=False, again_s=15.0)
+    assert decide(first, 15.0, capacity=1) == Decision((0,), advertise=True, again_s=None)
+    proved = [Slot(1, 0.0, proved=True)]
+    assert decide(proved, 1e6, capacity=1) == Decision((), advertise=False, again_s=None)
+
+
 SLOTS = st.lists(
     st.builds(
         Slot,
@@ -121,7 +129,7 @@ def test_whatever_is_held_the_rules_hold(slots: Sequence[Slot], capacity: int) -
     assert not any(slot.ends_s <= now_s for slot in left if not slot.proved)
     assert len(left) <= max(capacity, sum(slot.proved for slot in slots))
     room = len(left) < capacity
-    past = any(not slot.proved and slot.safe_until_s <= now_s for slot in left)
+    past = capacity > 1 and any(not slot.proved and slot.safe_until_s <= now_s for slot in left)
     assert decision.advertise == (room or past)
     assert decision.again_s is None or now_s < decision.again_s <= now_s + ENDS_S
 

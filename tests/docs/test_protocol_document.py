@@ -237,6 +237,7 @@ LIMITS = {
     "longest JSON of a stock request": bapi.REQUEST_MAX_BYTES,
     "longest stock reply": bapi.REPLY_MAX_BYTES,
     "writes waiting on one link": inbox.WRITES_WAITING,
+    "bytes for the stock service waiting on one link": inbox.STOCK_WAITING_BYTES,
     "links": slots.CAPACITY,
     "link without a session ends after": slots.ENDS_S,
     "link without a session is safe for": slots.SAFE_S,

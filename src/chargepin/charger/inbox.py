@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
-from chargepin.charger.air import LinkAuthenticated, LinkClosed, LinkOpened, Written
+from chargepin.charger.air import Door, LinkAuthenticated, LinkClosed, LinkOpened, Written
 from chargepin.core.guard_state import Entry
 
 WRITES_WAITING = 32
+STOCK_WAITING_BYTES = 1 << 14
 
 
 class Ending(Enum):
@@ -64,28 +65,63 @@ Told: TypeAlias = LinkOpened | LinkClosed | Written | LinkAuthenticated
 Item: TypeAlias = Told | Button | Housing | Timer | Noted | Counted | End
 
 
+@dataclass(slots=True, eq=False)
+class _Stream:
+    """Writes to the stock service that nothing else of their link came between: one item."""
+
+    link: int
+    value: bytearray
+
+
 class Inbox:
-    """A queue of everything that happens. drop is called for a link that floods it."""
+    """A queue of everything that happens. drop is called for a link that floods it.
+
+    Clients cut a request for the stock service into pieces of 20 bytes, and send them as fast as
+    they can; so what is written there is counted in bytes.
+    """
 
     def __init__(self, drop: Callable[[int], None]) -> None:
-        self._items: asyncio.Queue[Item] = asyncio.Queue()
+        self._items: asyncio.Queue[Item | _Stream] = asyncio.Queue()
         self._waiting: Counter[int] = Counter()
+        self._streams: dict[int, _Stream] = {}
         self._drop = drop
 
     def put(self, item: Item) -> None:
         """Append; a write too many of one link ends that link instead."""
-        if isinstance(item, Written):
-            self._waiting[item.link] += 1
-            if self._waiting[item.link] > WRITES_WAITING:
-                self._drop(item.link)
+        match item:
+            case Written(link, Door.STOCK, value):
+                self._put_stock(link, value)
                 return
+            case Written(link):
+                self._streams.pop(link, None)
+                self._waiting[link] += 1
+                if self._waiting[link] > WRITES_WAITING:
+                    self._drop(link)
+                    return
+            case LinkClosed(link) | LinkAuthenticated(link):
+                self._streams.pop(link, None)
+            case _:
+                pass
         self._items.put_nowait(item)
 
     async def take(self) -> Item:
         """Wait for the next item."""
         item = await self._items.get()
+        if isinstance(item, _Stream):
+            if self._streams.get(item.link) is item:
+                del self._streams[item.link]
+            return Written(item.link, Door.STOCK, bytes(item.value))
         if isinstance(item, Written):
             self._waiting[item.link] -= 1
         elif isinstance(item, LinkClosed):
             del self._waiting[item.link]
         return item
+
+    def _put_stock(self, link: int, value: bytes) -> None:
+        stream = self._streams.get(link)
+        if stream is None:
+            stream = self._streams[link] = _Stream(link, bytearray())
+            self._items.put_nowait(stream)
+        stream.value += value
+        if len(stream.value) > STOCK_WAITING_BYTES:
+            self._drop(link)

@@ -102,6 +102,7 @@ class Service:
         self._sessions: dict[int, Session] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._tick_s = start.guard.started_s + TICK_S
+        self._capacity = 1 if stock.layout.stock.one_central else slots.CAPACITY
         self._dialog = PairingDialog(
             air,
             draw,
@@ -367,7 +368,7 @@ class Service:
         """On a protected charger an unproved link gives way; see core.slots."""
         links = self._guard.links
         if self._guard.durable.mode is Mode.OPEN:
-            self._air.advertise(wanted=len(links) < slots.CAPACITY)
+            self._air.advertise(wanted=len(links) < self._capacity)
             self._arm(None)
             return
         held = [
@@ -380,7 +381,7 @@ class Service:
             )
             for n, li in links.items()
         ]
-        decision = slots.decide(held, self.now_s())
+        decision = slots.decide(held, self.now_s(), self._capacity)
         for link in decision.drop:
             self._air.drop(link, flush=False)
         self._air.advertise(wanted=decision.advertise)

@@ -56,6 +56,7 @@ class StockService:
     off until a client subscribes to it. needs_encryption: an open charger still wants a Just Works
     link. information: of the module, in the order of Device Information. access, generic: what
     there is in Generic Access and Generic Attribute. ota: for updates of the module.
+    one_central: it carries one phone at a time, and does not advertise meanwhile.
     """
 
     uuid: str
@@ -68,6 +69,7 @@ class StockService:
     access: tuple[Characteristic, ...]
     generic: tuple[Characteristic, ...]
     ota: Service | None
+    one_central: bool
 
     @property
     def characteristics(self) -> tuple[Characteristic, ...]:
@@ -159,6 +161,7 @@ _STOCK = MappingProxyType(
             access=(DEVICE_NAME, APPEARANCE),
             generic=(SERVICE_CHANGED, DATABASE_HASH, CLIENT_FEATURES),
             ota=_BGX_OTA,
+            one_central=False,
         ),
         Layout.UBLOX: StockService(
             uuid="2456e1b9-26e2-8f83-e744-f34f01e9d701",
@@ -178,6 +181,7 @@ _STOCK = MappingProxyType(
             access=(DEVICE_NAME, APPEARANCE, PREFERRED_PARAMETERS),
             generic=(SERVICE_CHANGED,),
             ota=None,
+            one_central=False,
         ),
         Layout.ZENTRI: StockService(
             uuid="175f8f23-a570-49bd-9627-815a6a27de2a",
@@ -201,6 +205,7 @@ _STOCK = MappingProxyType(
             access=(DEVICE_NAME, APPEARANCE),
             generic=(SERVICE_CHANGED,),
             ota=_ZENTRI_OTA,
+            one_central=True,
         ),
     }
 )

@@ -51,7 +51,11 @@ class Decision:
 
 
 def decide(slots: Iterable[Slot], now_s: float, capacity: int = CAPACITY) -> Decision:
-    """Decide about the links of a protected charger."""
+    """Decide about the links of a protected charger.
+
+    With a capacity of one there is no second link to come and displace the first: only its time
+    ends it.
+    """
     held = sorted(slots, key=lambda slot: slot.opened_s)
     drop = [slot for slot in held if not slot.proved and slot.ends_s <= now_s]
     held = [slot for slot in held if slot not in drop]
@@ -63,5 +67,6 @@ def decide(slots: Iterable[Slot], now_s: float, capacity: int = CAPACITY) -> Dec
     drop += (displaceable + newcomers)[:too_many]
     waiting = [slot for slot in waiting if slot not in drop]
     times = [t for s in waiting for t in (s.safe_until_s, s.ends_s) if t > now_s]
-    advertise = len(held) < capacity or len(displaceable) > too_many
+    displacing = capacity > 1 and len(displaceable) > too_many
+    advertise = len(held) < capacity or displacing
     return Decision(tuple(slot.link for slot in drop), advertise, min(times, default=None))
