@@ -23,7 +23,7 @@ CACHE: Final = ROOT / ".cache" / "bluez"
 # forgotten the bond with this central: list_del in hci_chan_del.
 KERNEL: Final = "linux-image-6.1.0-50-amd64"
 ANY_KERNEL: Final = "linux-image-amd64"
-PACKAGES: Final = ("bluez", "busybox-static", "dbus-daemon", "kmod", "python3")
+PACKAGES: Final = ("bluez", "bluez-test-tools", "busybox-static", "dbus-daemon", "kmod", "python3")
 MODULES: Final = (
     *("drbg", "jitterentropy_rng", "hmac", "sha512_generic", "sha256_generic"),  # for ECDH
     *("virtio_pci", "virtio_console", "bluetooth", "hci_vhci", "uhid", "hid", "hid_generic"),

@@ -1,4 +1,7 @@
-"""A Linux computer in QEMU, without KVM; its Bluetooth adapter is on a virtual radio."""
+"""A Linux computer in QEMU, without KVM; its Bluetooth adapter is on a virtual radio.
+
+Or it has BlueZ's own emulated controllers: one of its own, and two for hosts outside.
+"""
 
 import json
 import shutil
@@ -16,7 +19,7 @@ MEMORY_MB: Final = 640
 BOOTS_WITHIN_S: Final = 120.0
 ENDS_WITHIN_S: Final = 15.0
 KERNEL_OPTIONS: Final = (
-    "console=ttyS0 quiet panic=-1 mitigations=off nokaslr tsc=reliable random.trust_cpu=on"
+    "console=ttyS0 quiet panic=-1 mitigations=off nokaslr clocksource=hpet random.trust_cpu=on"
 )
 _TESTS: Final = ROOT / "tests"
 
@@ -37,12 +40,17 @@ class Done:
 
 
 class VirtualMachine:
-    """One guest. Everything that it leaves is in its directory: console.log and what is kept."""
+    """One guest. Everything that it leaves is in its directory: console.log and what is kept.
 
-    def __init__(self, image: Image, radio: str, directory: Path) -> None:
+    radio: the virtual one, whose controllers it has; None for those that BlueZ emulates. joined:
+    where hosts outside find a controller that is in the air with the guest's.
+    """
+
+    def __init__(self, image: Image, radio: str | None, directory: Path) -> None:
         self._image = image
         self._radio = radio
         self.directory = directory
+        self.joined = (radio, radio) if radio else (_free_endpoint(), _free_endpoint())
         self.booted_s = 0.0
         self.kernel = ""
         self._number = 0
@@ -50,12 +58,11 @@ class VirtualMachine:
     def __enter__(self) -> Self:
         self.directory.mkdir(parents=True, exist_ok=True)
         _laid_over(self._image, self.directory / "initrd")
-        host, _, port = self._radio.removeprefix("tcp:").rpartition(":")
         with socket.create_server(("127.0.0.1", 0)) as waiting:
             begun = time.monotonic()
             with (self.directory / "qemu.log").open("wb") as log:
                 self._qemu = subprocess.Popen(
-                    self._command(f"host={host},port={port}", waiting.getsockname()[1]),
+                    self._command(waiting.getsockname()[1]),
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
@@ -106,21 +113,28 @@ class VirtualMachine:
         (self.directory / "bluetoothd.log").write_text(told.out)
         (self.directory / "kernel.log").write_text(self.run("dmesg").out)
 
-    def _command(self, radio: str, control: int) -> list[str]:
+    def _command(self, control: int) -> list[str]:
+        first, second = map(self._line, self.joined)
+        options = KERNEL_OPTIONS if self._radio else f"{KERNEL_OPTIONS} emulated"
         return [
             *("qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none"),
             *("-no-reboot", "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max"),
-            *("-smp", "1", "-m", str(MEMORY_MB), "-append", KERNEL_OPTIONS),
+            *("-smp", "1", "-m", str(MEMORY_MB), "-append", options),
             *("-kernel", str(self._image.kernel), "-initrd", str(self.directory / "initrd")),
             *("-serial", f"file:{self.directory / 'console.log'}"),
             *("-device", "virtio-serial-pci"),
-            *("-chardev", f"socket,id=hci,{radio}"),
+            *("-chardev", f"socket,id=hci,{first}"),
             *("-device", "virtserialport,chardev=hci,name=hci,nr=1"),
             *("-chardev", f"socket,id=control,host=127.0.0.1,port={control}"),
             *("-device", "virtserialport,chardev=control,name=control,nr=2"),
-            *("-chardev", f"socket,id=second,{radio}"),
+            *("-chardev", f"socket,id=second,{second}"),
             *("-device", "virtserialport,chardev=second,name=second,nr=3"),
         ]
+
+    def _line(self, endpoint: str) -> str:
+        """What joins a port of the guest to a radio, or waits for a host outside."""
+        host, _, port = endpoint.removeprefix("tcp:").rpartition(":")
+        return f"host={host},port={port}{'' if self._radio else ',server=on,wait=off'}"
 
     def _next(self) -> dict[str, Any]:
         line = self._lines.readline()
@@ -136,6 +150,11 @@ class VirtualMachine:
         except subprocess.TimeoutExpired:
             self._qemu.kill()
             self._qemu.wait()
+
+
+def _free_endpoint() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as reserved:
+        return f"tcp:127.0.0.1:{reserved.getsockname()[1]}"
 
 
 def _laid_over(image: Image, place: Path) -> None:
