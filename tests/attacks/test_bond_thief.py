@@ -5,7 +5,9 @@ stronger bond is kept, or with the true key after it was forgotten, the passcode
 revocation, or the charger was reset; also when the power was cut just then.
 """
 
+import asyncio
 import secrets
+import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -28,12 +30,16 @@ from attacks.dialog import (
 from attacks.report import Row, Tell
 from attacks.stage import Victim, victim
 from attacks.test_pairing_mirror import paired
+from bluetooth_phone import bluetooth_phone
 from chargepin.app.client import Charger
 from chargepin.app.pairing import PhonePaired
+from chargepin.charger.daemon import Rule
 from chargepin.charger.peripheral import Peripheral
 from chargepin.charger.store import SQLiteStore
+from chargepin.core import bapi, guard
 from charger.initiator import PASSKEY_REQUEST, REQUEST, Initiator, Typing, encrypted_with
-from ends import SERIAL, both_ends
+from core.guard_faults import sessions_outlive_a_rotation
+from ends import PATIENCE_S, SERIAL, both_ends
 
 CODE = 271_828
 VICTIM = "F2:00:00:00:AA:AA"
@@ -211,6 +217,37 @@ async def kept(directory: Path, patch: pytest.MonkeyPatch) -> list[str]:
     return found
 
 
+async def overtaken(directory: Path, rule: Rule = guard.step) -> bool:
+    """Whether what it asks for while its revocation is being stored is done when that is stored."""
+    async with (
+        victim(directory, rule=rule, draw=lambda _: CODE) as on,
+        bluetooth_phone(on.ends.room.address, of(on)) as phone,
+    ):
+        owner = await on.owner_in()
+        async with window(owner):
+            link = await phone.pair(f"{CODE:06}")
+        assert await link.value("r_lck") == 0
+        store, begun, written = on.daemon._store, asyncio.Event(), threading.Event()
+        commit, loop = store.commit, asyncio.get_running_loop()
+
+        def slow(durable: Any, entries: Any, unix_s: int, **named: Any) -> None:
+            if any(entry.event == "passcode_rotated" for entry in entries):
+                loop.call_soon_threadsafe(begun.set)
+                written.wait(PATIENCE_S)
+            commit(durable, entries, unix_s, **named)
+
+        vars(store)["commit"] = slow
+        revoking = asyncio.create_task(revoked(on, owner))
+        await begun.wait()
+        await link.write(bapi.encode_request("w_lck", 1, 99))
+        written.set()
+        await revoking
+        await (await on.owner_in()).close()
+        hardware = on.daemon._hardware
+        assert hardware is not None
+        return hardware.reading(on.daemon.service.now_s()).locked
+
+
 async def replaced(radio: str) -> bool:
     """Whether a stock Bumble charger has the thief for the victim after it paired weaker."""
     async with stock_charger(radio, Display(CODE)), phones(radio, STOCK_CHARGER) as attacker:
@@ -226,15 +263,18 @@ async def test_bond_thief(tmp_path: Path, tell: Tell, monkeypatch: pytest.Monkey
     attempts = await held(tmp_path / "held", monkeypatch)
     found = await kept(tmp_path / "kept", monkeypatch)
     assert found == ["forgotten", "revoked"]
+    assert not await overtaken(tmp_path / "overtaken")
+    assert await overtaken(tmp_path / "late", sessions_outlive_a_rotation)
     async with both_ends(tmp_path / "stock") as ends:
         assert await replaced(ends.room.address)
     tell(
         Row(
             "16 bond thief",
-            attempts,
+            attempts + 1,
             "nothing without the key; with it, the stock service until the bond is forgotten",
             "the victim's place, by Just Works, at a stock Bumble charger; and with the key after"
-            f" it was {' and '.join(found)}, where the store keeps bonds until later",
+            f" it was {' and '.join(found)}, where the store keeps bonds until later; a last request"
+            " where links outlive what they are hung up for",
             "bonds by address and proof, never replaced by weaker ones; forgotten in one"
             " transaction with what they belong to",
         )

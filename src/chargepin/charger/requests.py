@@ -186,10 +186,12 @@ class Requests:
 
     async def at_stock(self, link: int, value: bytes) -> None:
         """Take what was written to the stock service."""
-        mode = self._inside.guard().durable.mode
-        allowed = mode is Mode.PROTECTED and link in self._authenticated
-        if mode is not Mode.OPEN and not allowed:
-            return  # written just before a passcode was set, or before its bond was forgotten
+        guard = self._inside.guard()
+        held, mode = guard.links.get(link), guard.durable.mode
+        if held is None or held.phase is state.Phase.CLOSED:
+            return  # written before a change that it is being hung up for
+        if mode is not Mode.OPEN and not (mode is Mode.PROTECTED and link in self._authenticated):
+            return  # written just before its bond was forgotten
         for raw in self._frames[link].feed(value):
             try:
                 request = bapi.decode_request(raw)
