@@ -40,14 +40,15 @@ def set_(
 def enter(charger: ChargerName) -> None:
     """Enter a charger's passcode: asked for, or read from standard input."""
 
-    async def entering() -> tuple[str, str]:
+    async def entering() -> tuple[str, str, str]:
         async with inside(charger) as entered:
-            return entered.name, entered.role
+            role = "" if entered.makers else f" as {entered.role}"
+            return entered.name, entered.role, role
 
-    name, role = finish(entering())
+    name, role, told = finish(entering())
     terminal().result(
         {"charger": name, "role": role},
-        f"{name} let this app in as {role}. It will not be asked again.",
+        f"{name} let this app in{told}. It will not be asked again.",
     )
 
 

@@ -221,7 +221,8 @@ async def _inside(around: Surroundings, found: Found, params: Params | None) -> 
         return [Finding("way in", fine=False, text=str(error), advice=advice)]
     try:
         status = await charger.status()
-        text = f"Lets this app in as {charger.role}; it is {status.state}."
+        role = "" if charger.makers else f" as {charger.role}"
+        text = f"Lets this app in{role}; it is {status.state}."
         findings = [Finding("way in", fine=True, text=text)]
         if params is None:
             findings += await _of_the_maker(charger)
