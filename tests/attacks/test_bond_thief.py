@@ -273,7 +273,7 @@ async def test_bond_thief(tmp_path: Path, tell: Tell, monkeypatch: pytest.Monkey
             attempts + 1,
             "nothing without the key; with it, the stock service until the bond is forgotten",
             "the victim's place, by Just Works, at a stock Bumble charger; and with the key after"
-            f" it was {' and '.join(found)}, where the store keeps bonds until later; a last request"
+            f" it was {' and '.join(found)}, where the store keeps them; a last request"
             " where links outlive what they are hung up for",
             "bonds by address and proof, never replaced by weaker ones; forgotten in one"
             " transaction with what they belong to",

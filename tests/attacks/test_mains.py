@@ -5,6 +5,7 @@ over sooner, by switching off and on, or by telling the charger another time of 
 """
 
 import asyncio
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -56,19 +57,23 @@ class Mains:
         self.gone = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._left = 0
+        self._one_at_a_time = threading.Lock()  # it is stored in a thread
 
     def cut_at(self, number: int) -> None:
-        self.gone.clear()
-        self._left = number
+        """0: not any more."""
+        with self._one_at_a_time:
+            self.gone.clear()
+            self._left = number
 
     def on(self) -> bool:
         """Whether there still is power; each time it is asked is one point."""
-        if self._left:
-            self._left -= 1
-            if not self._left:
-                self._loop.call_soon_threadsafe(self.gone.set)
-                self._left = -1
-        return self._left >= 0
+        with self._one_at_a_time:
+            if self._left:
+                self._left -= 1
+                if not self._left:
+                    self._loop.call_soon_threadsafe(self.gone.set)
+                    self._left = -1
+            return self._left >= 0
 
     def air(self, air: Air) -> Air:
         said = air.send
