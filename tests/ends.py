@@ -129,6 +129,7 @@ class Ends:
         rule: Rule = guard.step,
         air: Callable[[Air], Air] = lambda air: air,
         factory_passcode_file: Path | None = None,
+        profile: str = "none",
         draw: Draw = secrets.randbelow,
     ) -> Daemon:
         """Start the charger, with what its directory remembers."""
@@ -138,6 +139,7 @@ class Ends:
             software=software,
             directory=self.directory,
             factory_passcode_file=factory_passcode_file,
+            profile=profile,
             radio_module=radio_module,
         )
         daemon = await Daemon.start(

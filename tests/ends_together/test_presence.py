@@ -1,0 +1,70 @@
+"""The charger's button, and who must stand at it before anything is set up."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from chargepin.app import errors
+from chargepin.charger.button import HELD_S, Presses
+from chargepin.charger.store import look_into
+from chargepin.core.durable import Mode, Profile
+from chargepin.core.guard_state import FIRST_MINUTES_S
+from ends import Ends, both_ends, manual_loop
+
+PATIENCE_S = 20.0
+
+
+async def noted(ends: Ends, event: str) -> None:
+    """Wait until the log has an event."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not any(  # noqa: ASYNC110 - no event tells
+            entry.event == event for entry in look_into(ends.directory).entries
+        ):
+            await asyncio.sleep(0)
+
+
+async def test_a_charger_of_the_eu_profile_wants_somebody_at_its_button(tmp_path: Path) -> None:
+    async with both_ends(tmp_path) as ends:
+        daemon = await ends.switch_on(profile="eu")
+        phone = await ends.phone()
+        manual_loop().advance(FIRST_MINUTES_S)
+        inside = await phone.enter()
+        assert inside.presence_needed
+        with pytest.raises(errors.ChargerRefused) as refused:
+            await inside.set_passcode()
+        assert refused.value.refusal == "presence_needed"
+        daemon._press()
+        await noted(ends, "button_pressed")
+        with pytest.raises(errors.ChargerRefused) as refused:
+            await inside.set_presence_policy(needed=False)
+        assert refused.value.refusal == "profile_decides"
+        await inside.set_passcode()
+
+        await ends.switch_off()  # the profile is the unit's, whatever it is started with
+        daemon = await ends.switch_on()
+        await ends.hold_button()
+        durable = daemon.service.guard.durable
+        assert (durable.mode, durable.profile) == (Mode.OPEN, Profile.EU)
+        assert durable.policy.first_set_needs_presence
+
+
+async def test_a_short_press_and_one_of_ten_seconds_are_told_apart() -> None:
+    told: list[bool] = []
+    presses = Presses(told.append)
+    presses.moved(True)
+    manual_loop().advance(HELD_S - 1)
+    await turns()
+    presses.moved(False)
+    assert told == [False]
+    presses.moved(True)
+    manual_loop().advance(HELD_S)
+    await turns()
+    assert told == [False, True]
+    presses.moved(False)
+    assert told == [False, True]
+
+
+async def turns() -> None:
+    for _ in range(3):
+        await asyncio.sleep(0)
