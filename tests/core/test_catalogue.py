@@ -82,6 +82,16 @@ def test_the_nine_families() -> None:
             assert family_of_project(code) is family
         seen = family.evidence is Evidence.SEEN
         assert seen == family.project_code.startswith("prj")
+        assert {each.project_code for each in family.seen} == (
+            set(family.project_codes) if seen else set()
+        )
+
+
+def test_who_has_published_nothing() -> None:
+    unseen = {key for key, family in FAMILIES.items() if family.evidence is not Evidence.SEEN}
+    assert unseen == {
+        "pulsar-plus-socket", "commander-2", "commander-2s", "em4-single", "em4-twin",
+    }  # fmt: skip
 
 
 def test_an_unknown_family() -> None:

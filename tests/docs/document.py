@@ -23,8 +23,13 @@ EXAMPLES = examples(TEXT)
 
 
 def table(name: str, mark: str = "table") -> list[list[str]]:
+    """The rows of a marked table of the protocol document."""
+    return table_of(TEXT, name, mark)
+
+
+def table_of(text: str, name: str, mark: str = "table") -> list[list[str]]:
     """The rows of a marked table, as plain text."""
-    found = re.search(rf"<!-- {mark}: {name} -->\n\n\|.*\n\|[- |]+\|\n((?:\|.*\n)+)", TEXT)
+    found = re.search(rf"<!-- {mark}: {name} -->\n\n\|.*\n\|[- |]+\|\n((?:\|.*\n)+)", text)
     if found is None:
         raise LookupError(f"the document has no table {name}")
     return [

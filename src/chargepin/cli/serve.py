@@ -74,7 +74,13 @@ def charger(
     serial: Annotated[str, typer.Option(help="Its digits, such as 123456.")],
     data: Annotated[Path, typer.Option(help="The directory of its private files.")],
     model: Annotated[
-        str | None, typer.Option(help="A charger family.", show_default="pulsar-plus")
+        str | None,
+        typer.Option(
+            help="pulsar-max, pulsar-pro, pulsar-plus or copper-sb; simulated only, because nobody"
+            " has published what real ones do: pulsar-plus-socket, commander-2, commander-2s,"
+            " em4-single, em4-twin.",
+            show_default="pulsar-plus",
+        ),
     ] = None,
     software: Annotated[
         str | None, typer.Option(help="What left the factory.", show_default="6.7.17")

@@ -69,13 +69,25 @@ class Evidence(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Sighting:
+    """A kind of charger that people who write clients have had, and published what it does.
+
+    software: its versions, empty where nobody said.
+    """
+
+    layout: Layout
+    project_code: str
+    software: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Family:
     """One line of chargers and what its simulation needs.
 
     key: as `--model` takes it. project_codes: what the charger's own version reply names; the first
     one is the simulator's. layout: the radio module of the simulator; real ones vary within a
     family. max_current_a: per phase. pause_value: what the stock `w_cha` wants besides 1 (start).
-    why: what the evidence rests on, or why there is none.
+    seen: what is known of real ones. why: what that rests on, or why there is nothing.
     """
 
     key: str
@@ -85,13 +97,18 @@ class Family:
     max_current_a: int
     phases: int
     pause_value: int
-    evidence: Evidence
     why: str
+    seen: tuple[Sighting, ...] = ()
 
     @property
     def project_code(self) -> str:
         """The code that the simulator answers with."""
         return self.project_codes[0]
+
+    @property
+    def evidence(self) -> Evidence:
+        """Whether anybody has published what a real one does on the air."""
+        return Evidence.SEEN if self.seen else Evidence.SIMULATED_ONLY
 
 
 _ALL_FAMILIES = (
@@ -103,8 +120,11 @@ _ALL_FAMILIES = (
         max_current_a=32,
         phases=3,
         pause_value=2,
-        evidence=Evidence.SEEN,
-        why="captures and running clients for 6.11.16 (u-blox) and 6.11.26 (BGX)",
+        why="captures and running clients of several people",
+        seen=(
+            Sighting(Layout.UBLOX, "prj15-pulsar-max", ("6.11.16",)),
+            Sighting(Layout.BGX, "prj15-pulsar-max", ("6.11.26",)),
+        ),
     ),
     Family(
         key="pulsar-pro",
@@ -114,8 +134,8 @@ _ALL_FAMILIES = (
         max_current_a=32,
         phases=3,
         pause_value=2,
-        evidence=Evidence.SEEN,
-        why="scan dumps and logs for 6.13.3 and 6.13.6",
+        why="scan dumps and logs of three people",
+        seen=(Sighting(Layout.UBLOX, "prj20-pulsar-max-pro", ("6.13.3", "6.13.6")),),
     ),
     Family(
         key="pulsar-plus",
@@ -130,8 +150,13 @@ _ALL_FAMILIES = (
         max_current_a=32,
         phases=1,
         pause_value=0,
-        evidence=Evidence.SEEN,
-        why="captures and running clients from 6.1.12 to 6.11.27, with both modules",
+        why="captures and running clients of many people",
+        seen=(
+            Sighting(Layout.BGX, "prj08-pulsar-plus", ("6.7.38", "6.7.41")),
+            Sighting(Layout.UBLOX, "prj08-pulsar-plus-pm3"),
+            Sighting(Layout.BGX, "prj14-pulsar-plus-usa", ("6.1.12",)),
+            Sighting(Layout.UBLOX, "prj21-pulsar-plus-e", ("6.11.27",)),
+        ),
     ),
     Family(
         key="pulsar-plus-socket",
@@ -141,8 +166,7 @@ _ALL_FAMILIES = (
         max_current_a=32,
         phases=3,
         pause_value=0,
-        evidence=Evidence.SIMULATED_ONLY,
-        why="no public capture; taken to be a Pulsar Plus with a socket",
+        why="nobody has published anything about its radio; taken to be like a Pulsar Plus",
     ),
     Family(
         key="commander-2",
@@ -152,8 +176,7 @@ _ALL_FAMILIES = (
         max_current_a=32,
         phases=3,
         pause_value=0,
-        evidence=Evidence.SIMULATED_ONLY,
-        why="no public capture; the radio module is a guess",
+        why="nobody has published anything about its radio; module and behaviour are guesses",
     ),
     Family(
         key="commander-2s",
@@ -163,8 +186,7 @@ _ALL_FAMILIES = (
         max_current_a=32,
         phases=3,
         pause_value=0,
-        evidence=Evidence.SIMULATED_ONLY,
-        why="no public capture; the radio module is a guess",
+        why="nobody has published anything about its radio; module and behaviour are guesses",
     ),
     Family(
         key="copper-sb",
@@ -174,8 +196,11 @@ _ALL_FAMILIES = (
         max_current_a=32,
         phases=3,
         pause_value=0,
-        evidence=Evidence.SEEN,
-        why="a scan dump and logs for 6.7.38; older units have BGX",
+        why="a scan dump and logs of one person, one report of an older unit",
+        seen=(
+            Sighting(Layout.UBLOX, "prj10-copper-business-pm3", ("6.7.38",)),
+            Sighting(Layout.BGX, "prj10-copper-business-pm3", ("5.x",)),
+        ),
     ),
     Family(
         key="em4-single",
@@ -185,8 +210,7 @@ _ALL_FAMILIES = (
         max_current_a=32,
         phases=3,
         pause_value=0,
-        evidence=Evidence.SIMULATED_ONLY,
-        why="no evidence that it speaks this protocol at all",
+        why="another maker's product; no sign that it speaks this protocol",
     ),
     Family(
         key="em4-twin",
@@ -196,8 +220,7 @@ _ALL_FAMILIES = (
         max_current_a=32,
         phases=3,
         pause_value=0,
-        evidence=Evidence.SIMULATED_ONLY,
-        why="no evidence that it speaks this protocol at all; one socket is simulated",
+        why="another maker's product; no sign that it speaks this protocol; one socket of two",
     ),
 )
 
