@@ -146,7 +146,6 @@ async def test_the_code_lets_a_phone_use_the_stock_service_as_a_user(tmp_path: P
         assert await link.value("w_lck", 1) is None
         assert await link.value("r_lck") == 1
         assert await link.value("read_pin") == {"pin": "", "version": 3}
-        assert await link.refusal("set_pin", {"pin": "482913", "version": 3}) == 4
         for too_much in ("s_tzn", "rebot", "supds", "w_hsh", "nobody_knows"):
             assert await link.refusal(too_much) == "role_too_low"
         for ours in ("bond.create", "passcode.receipt", "policy.get"):

@@ -21,6 +21,7 @@ from chargepin.core.bonds import Bond, Role
 from chargepin.core.commands import Denial
 from chargepin.core.durable import ClaimKept, Mode, PasscodeCredential, Policy
 from chargepin.core.guard_state import Guard, Link
+from chargepin.core.passcode import Passcode
 
 PAGE_BYTES = 3000  # with the reply's frame and seal it stays under a message's 4096
 BONDS_PAGE = 20
@@ -186,6 +187,11 @@ class OwnMethods:
     def knows(self, method: str) -> bool:
         """Whether this is one of ours."""
         return method in self._methods
+
+    def is_passcode(self, passcode: Passcode, guard: Guard) -> bool:
+        """Whether that is this charger's. As slow as its hash: not for the event loop."""
+        credential = guard.durable.credential
+        return credential is not None and credential.is_of(passcode, self._unit.identity)
 
     def take(self, request: Request, caller: Caller) -> Outcome:
         """Decide what a request comes to; its role was checked. Raises Denied."""

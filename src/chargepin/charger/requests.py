@@ -27,6 +27,7 @@ from chargepin.charger.own import (
 from chargepin.charger.ports import Store, StoreFailed
 from chargepin.charger.session import Session
 from chargepin.charger.stock import Action, StockMethods
+from chargepin.charger.stock.call import ErrorCode
 from chargepin.charger.updating import Updating
 from chargepin.core import bapi, channel, commands
 from chargepin.core import guard_state as state
@@ -34,6 +35,7 @@ from chargepin.core.bapi import method_of
 from chargepin.core.bonds import Role
 from chargepin.core.durable import Mode
 from chargepin.core.pairing_window import ATTEMPTS_MAX, WINDOW_S, Why
+from chargepin.core.passcode import Passcode, PasscodeFormatError
 
 _WHILE_DOWNGRADED = (
     *("fw_v_", "r_sn_", "gupdc", "supds", "supdp"),
@@ -198,11 +200,36 @@ class Requests:
             except bapi.BapiError:
                 continue  # as real chargers do: silence
             denial = None if mode is Mode.OPEN else self._denial(Role.USER, request.met)
-            if denial is None:
+            if denial is None and mode is Mode.PROTECTED and request.met == "set_pin":
+                reply = await self._login(link, request)
+            elif denial is None:
                 reply = await self._stock_reply(request)
             else:
                 reply = bapi.encode_error(request.id, denial.code, denial.message)
             self._air.send(link, Door.STOCK, reply)
+
+    async def _login(self, link: int, request: bapi.Request) -> bytes:
+        """Say whether `set_pin` names the passcode: an attempt like any other, for no gain."""
+        pin = request.par.get("pin") if isinstance(request.par, dict) else None
+        try:
+            passcode = Passcode(pin) if isinstance(pin, str) else None
+        except PasscodeFormatError:
+            passcode = None
+        if passcode is None:
+            text = "a pin of six digits is expected"
+            return bapi.encode_error(request.id, ErrorCode.WRONG_PARAMETER, text)
+        await self._inside.put(state.PinOffered(link))
+        guard = self._inside.guard()
+        held = guard.links.get(link)
+        if held is None or held.pin is None:
+            text = "No passcode is looked at now: there were too many wrong ones. Try again later."
+            return bapi.encode_error(request.id, ErrorCode.NOT_NOW, text)
+        right = await asyncio.to_thread(self._own.is_passcode, passcode, guard)
+        await self._inside.put(state.PinChecked(link, right))
+        if right:
+            return bapi.encode_reply(request.id, None)
+        text = "That is not the passcode. It was counted as an attempt."
+        return bapi.encode_error(request.id, ErrorCode.WRONG_PARAMETER, text)
 
     async def _stock_reply(self, request: bapi.Request) -> bytes:
         now_s = self._inside.now_s()

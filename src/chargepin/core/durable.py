@@ -1,11 +1,13 @@
 """What a charger must not forget: everything the guard keeps through power cuts."""
 
+import hmac
 from dataclasses import dataclass, field
 from enum import Enum
 
 from chargepin.core.bonds import Table
-from chargepin.core.handshake import Verifier
+from chargepin.core.handshake import Verifier, passcode_witness, verifier_of
 from chargepin.core.lockout import Lockout
+from chargepin.core.passcode import Passcode
 
 
 class Mode(Enum):
@@ -33,6 +35,11 @@ class PasscodeCredential:
 
     def __repr__(self) -> str:
         return f"PasscodeCredential(profile={self.profile})"
+
+    def is_of(self, passcode: Passcode, identity: bytes) -> bool:
+        """Whether that is the passcode of the charger with this identity. As slow as its hash."""
+        witness = passcode_witness(passcode, identity, self.salt, self.profile)
+        return hmac.compare_digest(verifier_of(witness).encode(), self.verifier.encode())
 
 
 @dataclass(frozen=True, slots=True)

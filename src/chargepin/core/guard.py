@@ -16,6 +16,7 @@ from chargepin.core import bonds, commands, lockout
 from chargepin.core.bonds import Role
 from chargepin.core.catalogue import Version
 from chargepin.core.durable import Durable, Mode
+from chargepin.core.guard_attempts import charge_entries, pin
 from chargepin.core.guard_changes import commanded, reset, tamper_told
 from chargepin.core.guard_state import (
     Answer,
@@ -33,6 +34,8 @@ from chargepin.core.guard_state import (
     LinkClosed,
     LinkOpened,
     Phase,
+    PinChecked,
+    PinOffered,
     ProofChecked,
     Refuse,
     Respond,
@@ -113,6 +116,8 @@ def _take(guard: Guard, event: Event, now_s: float) -> Step:
             return Step(with_link(guard, link, None), (), _unproved(guard, link))
         case HelloReceived() | ShareReceived() | ProofChecked() | Commanded():
             return _take_from_link(guard, event, now_s)
+        case PinOffered() | PinChecked():
+            return pin(guard, event, now_s)
         case ButtonPressed():
             return _pressed(guard, now_s)
         case ButtonHeld():
@@ -239,21 +244,7 @@ def _share(guard: Guard, link: Link, event: ShareReceived, now_s: float) -> Step
     credential = durable.credential
     assert credential is not None  # noqa: S101 - Mode.PROTECTED has one
     effects = (Respond(event.link, credential.verifier),)
-    return Step(with_link(guard, event.link, moved), effects, _charge_entries(guard, now_s))
-
-
-def _charge_entries(guard: Guard, now_s: float) -> tuple[Entry, ...]:
-    """An attempt, and what it comes to unless it proves right."""
-    charged = guard.durable.lockout.charged
-    entries = [Entry("attempt", {"charged": charged, "generation": guard.durable.generation})]
-    if charged == lockout.WARN_AT:
-        entries.append(Entry("attempts_warning", {"charged": charged}))
-    refusal = guard.durable.lockout.refusal(now_s)
-    if refusal is not None and refusal.reason is Refused.PAUSED:
-        entries.append(Entry("paused", {"seconds": round(refusal.retry_after_s)}))
-    elif refusal is not None:
-        entries.append(Entry("exhausted", {"charged": charged}))
-    return tuple(entries)
+    return Step(with_link(guard, event.link, moved), effects, charge_entries(guard, now_s))
 
 
 def _refusal_of_share(guard: Guard, link: Link) -> RefusalCode | None:

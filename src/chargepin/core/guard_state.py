@@ -12,6 +12,7 @@ from chargepin.core.catalogue import PASSCODE_SINCE, Version
 from chargepin.core.durable import Durable, Mode
 from chargepin.core.handshake import Verifier
 from chargepin.core.identity import Credential, Flag, RefusalCode, State
+from chargepin.core.lockout import Lockout
 
 PRESENCE_S = 120.0
 FIRST_MINUTES_S = 600.0
@@ -33,7 +34,8 @@ class Link:
 
     opened_s: running seconds. credential, generation: of its HELLO. bond: named by a valid tag,
     or drawn in its session.
-    charged_s: when its attempt was charged, None if none is. role: of its session.
+    charged_s: when its attempt was charged, None if none is. role: of its session. pin: the lockout
+    before and after the charge for a passcode that is being compared.
     """
 
     opened_s: float
@@ -43,6 +45,7 @@ class Link:
     bond: Bond | None = None
     charged_s: float | None = None
     role: Role = Role.NONE
+    pin: tuple[Lockout, Lockout] | None = None
 
 
 # ---- events -----------------------------------------------------------------------------------
@@ -92,6 +95,21 @@ class Commanded:
 
 
 @dataclass(frozen=True, slots=True)
+class PinOffered:
+    """A phone with a bond by code says a passcode at the stock service (`set_pin`)."""
+
+    link: int
+
+
+@dataclass(frozen=True, slots=True)
+class PinChecked:
+    """What it said was compared. It gets nothing by it, but to know."""
+
+    link: int
+    held: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ButtonPressed:
     pass
 
@@ -136,6 +154,8 @@ Event: TypeAlias = (
     | ShareReceived
     | ProofChecked
     | Commanded
+    | PinOffered
+    | PinChecked
     | ButtonPressed
     | ButtonHeld
     | StrangersCounted
