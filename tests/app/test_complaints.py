@@ -6,7 +6,9 @@ charger is an imitated one where the complaint is about the maker's software.
 
 import asyncio
 import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +18,7 @@ from chargepin.app.client import find
 from chargepin.app.connect import holding
 from chargepin.app.lending import ask_holders
 from chargepin.app.link_bumble.central import _NAME
-from chargepin.app.ports import Found
+from chargepin.app.ports import Found, Radio
 from chargepin.charger.imitation import IMITATIONS, Imitator
 from chargepin.cli.export import Kind, configuration
 from chargepin.core.catalogue import serial_of
@@ -68,6 +70,40 @@ async def test_1_connected_but_nothing_responds(version: str, tmp_path: Path) ->
         async with app_at(on, Answers([CODE])) as app:
             assert (await (await app.enter()).status()).state == "ready"
     answered("It connects, but nothing responds", "old pairing", "passcode enter", "375")
+
+
+class LikeLinux:
+    """A radio whose links are hung up when pairing is refused, as Linux does it."""
+
+    def __init__(self, radio: Radio) -> None:
+        self._radio = radio
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._radio, name)
+
+    async def connect(self, found: Found, *, timeout_s: float) -> Any:
+        link: Any = await self._radio.connect(found, timeout_s=timeout_s)
+        pair = link.pair
+
+        async def pair_or_end(**how: bool) -> None:
+            try:
+                await pair(**how)
+            except errors.ChargerRefused:
+                await link.close()
+                raise
+
+        link.pair = pair_or_end
+        return link
+
+
+async def test_1_a_system_that_hangs_up_does_not_hide_the_cause(tmp_path: Path) -> None:
+    """The same, where the operating system ends the connection that was refused."""
+    async with imitating(tmp_path, "6.11.26", CODE) as on, app_at(on) as nobody:
+        around = nobody.surroundings
+        radio: Any = LikeLinux(around.radio)
+        nobody.surroundings = replace(around, radio=radio)
+        with pytest.raises(errors.PasscodeNeeded, match="does not pair without its 6-digit"):
+            await nobody.enter()
 
 
 @pytest.mark.parametrize("version", LOCKED_BY_PAIRING)

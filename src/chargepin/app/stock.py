@@ -78,8 +78,11 @@ class StockSession:
             try:
                 await self._link.pair()
             except ChargerRefused as refusal:
-                if self._link.closed:
-                    raise  # some systems hang up on who would not pair
+                if self._link.closed:  # some systems hang up on who would not pair
+                    raise PasscodeNeeded(
+                        f"{self._name} does not pair without its 6-digit passcode, or not now:"
+                        f" {_enter(self._name)}. Nothing was changed."
+                    ) from refusal
                 self._unpaired = refusal
         await self._insist(lambda: self._link.subscribe(self._service.notify.uuid, self._take))
         mode = self._service.mode
