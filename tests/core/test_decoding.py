@@ -6,6 +6,7 @@ from chargepin.core.decoding import Undecodable, decoded
 
 class Thing(msgspec.Struct):
     number: int
+    text: str = ""
 
 
 def test_what_is_well_formed_is_read() -> None:
@@ -21,8 +22,8 @@ def test_what_is_well_formed_is_read() -> None:
         b"[]",
         b'{"number":"1"}',
         b'{"number":1}{}',
-        b'{"number":1,"other":"\xff"}',
-        '{"number":1,"other":"\ud800"}',
+        b'{"number":1,"text":"\xff"}',
+        '{"number":1,"text":"\ud800"}',
         b'{"number":1,"other":' + b"[" * 5000,
         None,
         7,

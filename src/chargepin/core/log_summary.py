@@ -132,6 +132,8 @@ def check_part(entries: Sequence[Entry], after: int, begins: Head, head: Head) -
     for entry in evidence:
         verify((entry,), Head(entry.sequence - 1, entry.previous))
     before = begins
+    if not chain and after < head.sequence:
+        raise LogBroken(after + 1, "what follows was left out")
     if after >= begins.sequence:
         before = Head(after, chain[0].previous) if chain else head
     if verify(chain, before) != head:
