@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from chargepin.core import commands
+from chargepin.core import commands, guard
 from chargepin.core import guard_state as state
 from chargepin.core.durable import Durable, Mode, Policy, Profile, usual_policy
 from chargepin.core.guard_state import (
@@ -16,12 +16,14 @@ from chargepin.core.guard_state import (
 from chargepin.core.identity import Credential, Flag
 from chargepin.core.lockout import DAY_S, Lockout
 from core.guard_bench import (
+    APP,
     CLAIM,
     FACTORY,
     FIRST,
     OPEN,
     OWNER,
     PROTECTED,
+    SOFTWARE,
     TOKEN,
     Bench,
     denied,
@@ -72,6 +74,15 @@ def test_the_first_ten_minutes_after_power_up_count_as_presence() -> None:
     bench.wait(599)
     link = bench.by_nothing()
     assert bench.command(link, FIRST)[0] == Answer(link)
+
+
+def test_a_restart_by_software_is_no_power_up() -> None:
+    stored = replace(NEEDS_PRESENCE, running_s=5000.0)
+    start = guard.powered_up(stored, SOFTWARE, APP, started_s=4500.0)
+    assert start.guard.first_set_allowed(5000.0)
+    assert not start.guard.first_set_allowed(5100.0)
+    after = guard.step(start.guard, state.ButtonHeld(), 5000.0)
+    assert [entry.event for entry in after.entries] == ["reset_refused"]
 
 
 def test_without_the_policy_no_presence_is_needed() -> None:

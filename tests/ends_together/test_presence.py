@@ -49,6 +49,29 @@ async def test_a_charger_of_the_eu_profile_wants_somebody_at_its_button(tmp_path
         assert durable.policy.first_set_needs_presence
 
 
+async def test_a_restart_by_software_is_no_power_up(tmp_path: Path) -> None:
+    """Else whoever may restart an open charger would be taken for somebody who stands there."""
+    async with both_ends(tmp_path) as ends:
+        await ends.switch_on(profile="eu")
+        phone = await ends.phone()
+        for _ in range(2):
+            manual_loop().advance(FIRST_MINUTES_S - 1)
+            inside = await phone.enter()
+            gone = asyncio.Event()
+            inside.on_close(gone.set)
+            await inside.call("rebot")
+            async with asyncio.timeout(PATIENCE_S):
+                await gone.wait()
+        inside = await phone.enter()
+        assert inside.presence_needed
+        await inside.close()
+        assert ends.daemon is not None
+        before = ends.daemon.service.guard.durable.incarnation
+        ends.daemon.service.button(held=True)
+        await noted(ends, "reset_refused")
+        assert ends.daemon.service.guard.durable.incarnation == before
+
+
 async def test_a_short_press_and_one_of_ten_seconds_are_told_apart() -> None:
     told: list[bool] = []
     presses = Presses(told.append)

@@ -298,7 +298,7 @@ class Daemon:
         return name_of(self._setup.serial)
 
     async def _switch_on(self) -> None:
-        """Begin as after power-up, with the software that is installed now."""
+        """Begin, with the software that is installed now."""
         setup = self._setup
         images = ShippedImages()
         updater = Updater(
@@ -313,10 +313,14 @@ class Daemon:
         durable = await asyncio.to_thread(
             first_state, self._store, self._unit, setup.factory_passcode, setup.profile
         )
-        start = guard.powered_up(durable, software, updater.oldest_app)
+        started_s = None
+        if self._service is not None:  # it restarts only: time and presence go on
+            durable = replace(durable, running_s=self._service.now_s())
+            started_s = self._service.guard.started_s
+        start = guard.powered_up(durable, software, updater.oldest_app, started_s)
         available = updater.newest() is not None
         start = replace(start, guard=replace(start.guard, update_available=available))
-        now_s = start.guard.started_s
+        now_s = start.guard.durable.running_s
         self._hardware = SimulatedHardware(
             setup.family, kept_hardware(self._store), now_s, unix_s()
         )

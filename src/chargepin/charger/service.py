@@ -97,11 +97,12 @@ class Service:
         self._clocks = clocks
         self._report = report
         self._step = step
-        self._offset_s = start.guard.started_s - clocks.running_s()
+        began_s = start.guard.durable.running_s
+        self._offset_s = began_s - clocks.running_s()
         self._inbox = Inbox(partial(air.drop, flush=False))
         self._sessions: dict[int, Session] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._tick_s = start.guard.started_s + TICK_S
+        self._tick_s = began_s + TICK_S
         self._capacity = 1 if stock.layout.stock.one_central else slots.CAPACITY
         self._dialog = PairingDialog(
             air,

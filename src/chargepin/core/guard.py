@@ -74,11 +74,18 @@ TRANSITIONS: Final = MappingProxyType(
 )
 
 
-def powered_up(durable: Durable, software: Version, oldest_app: Version) -> Step:
-    """Begin after a start: running time goes on where it was last stored."""
+def powered_up(
+    durable: Durable, software: Version, oldest_app: Version, started_s: float | None = None
+) -> Step:
+    """Begin after a start: running time goes on where it was last stored.
+
+    started_s: when the power came, where this is a restart by software only. That anybody can
+    bring about who is let in, so it opens none of the times in which somebody stands there.
+    """
     now_s = durable.running_s
+    started_s = now_s if started_s is None else started_s
     durable = replace(durable, lockout=durable.lockout.restarted(now_s), starts=durable.starts + 1)
-    guard = Guard(durable, now_s, software, oldest_app, counted_s=now_s)
+    guard = Guard(durable, started_s, software, oldest_app, counted_s=now_s)
     entries = [Entry("started", {"software": str(software)})]
     if guard.downgraded:
         entries.append(Entry("downgraded", {"software": str(software)}))
