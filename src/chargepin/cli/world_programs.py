@@ -1,4 +1,7 @@
-"""The world of `chargepin tour`: every part is a program of its own, people type real commands."""
+"""The world of `chargepin tour`: every part is a program of its own, people type real commands.
+
+Each command is a process of its own, too; forked where a system has forks (forks.py).
+"""
 
 import asyncio
 import importlib
@@ -13,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from chargepin.cli.forks import FORKS, Forks
 from chargepin.cli.world import FACTORY_SOFTWARE, MODEL, SERIAL, Listener, Outcome, World
 from chargepin.machine.files import private_directory
 from chargepin.machine.lifeline import VARIABLE
@@ -129,9 +133,12 @@ class Programs(World):
         self._logs = private_directory(self.directory / "logs")
         self._others: list[Program] = []
         self._charger: Program | None = None
+        self._forks: Forks | None = None
 
     async def start(self) -> None:
         """Start the account service, and beside it the radio and its charger. Raises OSError."""
+        if FORKS:
+            self._forks = await Forks.start(_environment())
         ends = await asyncio.gather(
             self._start_account(), self._start_air(), return_exceptions=True
         )
@@ -157,6 +164,8 @@ class Programs(World):
         if self._charger is not None:
             await self._charger.end()
         await asyncio.gather(*(program.end() for program in self._others))
+        if self._forks is not None:
+            await self._forks.end()
 
     def check(self) -> None:
         for program in (*self._others, *([self._charger] if self._charger else [])):
@@ -183,6 +192,8 @@ class Programs(World):
     async def _run(
         self, arguments: Sequence[str], stdin: str, listener: Listener | None
     ) -> Outcome:
+        if self._forks is not None:
+            return await self._forks.run(arguments, stdin, listener)
         process = await asyncio.create_subprocess_exec(
             *_COMMAND,
             *arguments,

@@ -1,0 +1,149 @@
+"""Commands as processes of their own, forked from a program that has imported what they need.
+
+Importing the Bluetooth stack takes ten times as long as most commands. A fork has its own memory,
+streams and exit code like any other process; what it does not do again is import. Linux alone: on
+other systems a fork may not touch what its parent has loaded.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+import tempfile
+from asyncio.subprocess import Process
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Final, NoReturn, Self
+
+from chargepin.cli.world import Listener, Outcome
+
+FORKS: Final = sys.platform == "linux"
+_ORDER_MAX_BYTES: Final = 1 << 16
+_STREAMS: Final = 3
+
+
+class Forks:
+    """The program that forks, as whoever gives the orders sees it."""
+
+    def __init__(self, process: Process, orders: socket.socket) -> None:
+        self._process = process
+        self._orders = orders
+
+    @classmethod
+    async def start(cls, environment: Mapping[str, str]) -> Self:
+        """Start it; it ends with the program that has started it. Raises OSError."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", __name__, str(theirs.fileno())),
+                stdin=asyncio.subprocess.DEVNULL,
+                env=dict(environment),
+                pass_fds=(theirs.fileno(),),
+            )
+        return cls(process, ours)
+
+    async def run(self, arguments: Sequence[str], stdin: str, listener: Listener | None) -> Outcome:
+        """Run one command to its end. Raises OSError when the program is gone."""
+        reading, writing = os.pipe()
+        os.write(writing, stdin.encode())  # a pipe holds more than anybody types
+        os.close(writing)
+        told, telling = os.pipe()
+        status, answering = os.pipe()
+        with tempfile.TemporaryFile() as out:
+            theirs = (reading, out.fileno(), telling, answering)
+            try:
+                order = json.dumps(list(arguments)).encode()
+                socket.send_fds(self._orders, [order], theirs)
+            finally:
+                for descriptor in (reading, telling, answering):
+                    os.close(descriptor)
+            err, code = await _watched(told, status, listener)
+            out.seek(0)
+            return Outcome(code, out.read().decode(errors="replace"), err)
+
+    async def end(self) -> None:
+        """Let it end."""
+        self._orders.close()
+        await self._process.wait()
+
+
+async def _watched(told: int, status: int, listener: Listener | None) -> tuple[str, int]:
+    """Hear a fork out; gives its standard error and exit code. It is killed if nobody waits."""
+    errors, answers = await _lines(told), await _lines(status)
+    number, lines = b"", []
+    try:
+        number = await answers.readline()
+        async for raw in errors:
+            lines.append(raw.decode(errors="replace"))
+            if listener is not None:
+                listener(lines[-1])
+        code = await answers.readline()
+    except BaseException:
+        number = number or await answers.readline()
+        with suppress(ValueError, ProcessLookupError):  # it never began, or is over
+            os.kill(int(number), signal.SIGKILL)
+        await answers.read()  # to the end, which is its end
+        raise
+    return "".join(lines), int(code or -signal.SIGKILL)
+
+
+async def _lines(descriptor: int) -> asyncio.StreamReader:
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb")
+    )
+    return reader
+
+
+# ---- in the program that forks ------------------------------------------------------------------
+
+
+def main() -> None:
+    """Fork for each order that comes, until nobody is left to give any."""
+    import chargepin.app.account
+    import chargepin.app.client
+    import chargepin.app.connect
+    import chargepin.app.link_bumble  # noqa: F401 - for the commands
+    from chargepin.machine.controller import quiet
+
+    quiet()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them: their pipes close
+    orders = socket.socket(fileno=int(sys.argv[1]))
+    while True:
+        order, descriptors, _, _ = socket.recv_fds(orders, _ORDER_MAX_BYTES, _STREAMS + 1)
+        if not order:
+            return
+        if os.fork() == 0:
+            orders.close()
+            _become(json.loads(order), descriptors)
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def _become(arguments: Sequence[str], descriptors: Sequence[int]) -> NoReturn:
+    """Be one command, with its streams."""
+    from chargepin.cli.main import run
+    from chargepin.cli.terminal import Terminal
+
+    code = 1
+    status = descriptors[_STREAMS]
+    os.write(status, b"%d\n" % os.getpid())
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for number, descriptor in enumerate(descriptors[:_STREAMS]):
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+        code = run(arguments, Terminal(sys.stdin, sys.stdout, sys.stderr))
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os.write(status, b"%d\n" % code)
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    main()
