@@ -19,7 +19,7 @@ from chargepin.cli.touring import STEPS
 
 COMMAND = [sys.executable, "-m", "chargepin"]
 COLUMNS = 90
-PATIENCE_S = 150.0
+PATIENCE_S = 400.0
 GOES_ON = "Enter goes on"
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -72,16 +72,16 @@ class Demos:
     piped: subprocess.CompletedProcess[str]
 
 
-def at_a_terminal(directory: Path) -> Screen:
-    """Start a demo in a terminal of 90 columns."""
+def in_a_terminal(command: list[str], environment: dict[str, str] | None = None) -> Screen:
+    """Start a program in a terminal of 90 columns."""
     ours, theirs = os.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, COLUMNS, 0, 0))
     process = subprocess.Popen(
-        [*COMMAND, "demo"],
+        command,
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
-        env=environment(directory),
+        env=environment,
         start_new_session=True,
         preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - no threads yet
     )
@@ -95,7 +95,7 @@ def side_by_side(directory: Path) -> Iterator[Demos]:
     one, other = directory / "screen", directory / "piped"
     for each in (one, other):
         each.mkdir()
-    screen = at_a_terminal(one)
+    screen = in_a_terminal([*COMMAND, "demo"], environment(one))
     piping = subprocess.Popen(
         [*COMMAND, "demo"],
         stdin=subprocess.DEVNULL,
@@ -165,11 +165,33 @@ def what_it_says_to_try_works_and_ctrl_c_stops_everything(demos: Demos) -> None:
             )
             outcomes[" ".join(command.split()[:2])] = tried.returncode
     assert outcomes == {"phones list": 0, "status WB123456": 0, "passcode enter": 4}
+    a_guests_phone_pairs(screen)
     os.write(screen.terminal, b"\x03")
     assert screen.ends() == 0
     assert "nothing is left running" in screen.text
     assert list(demos.directory.iterdir()) == []
     assert not _running_in(demos.directory)
+
+
+def a_guests_phone_pairs(screen: Screen) -> None:
+    """In two more terminals: the owner's window, and Bumble's own pairing program."""
+    (window,) = re.findall(r"^ {4}\S*chargepin (pairing open .+?)\r?$", screen.text, re.MULTILINE)
+    (phone,) = re.findall(r"^ {4}\S*bumble-pair (.+?)\r?$", screen.text, re.MULTILINE)
+    owners = in_a_terminal([*COMMAND, *shlex.split(window)])
+    guests = in_a_terminal([sys.executable, "-m", "bumble.apps.pair", *shlex.split(phone)])
+    try:
+        owners.read_until("left")
+        (code,) = re.findall(r"Code (\d{6})", owners.text)[:1]
+        guests.read_until("Enter PIN")
+        os.write(guests.terminal, f"{code}\r".encode())
+        guests.read_until("Paired!")
+        assert owners.ends() == 0
+        assert "without a code from now on" in owners.text
+    finally:
+        for each in (owners, guests):
+            each.process.kill()
+            each.process.wait()
+            os.close(each.terminal)
 
 
 def _running_in(directory: Path) -> list[str]:

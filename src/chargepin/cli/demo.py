@@ -13,6 +13,7 @@ from chargepin.cli.serve import until_told
 from chargepin.cli.terminal import NoAnswer, Terminal, terminal
 from chargepin.cli.world import NAME, Typed, World
 from chargepin.cli.world_programs import programs
+from chargepin.machine.files import private_directory, write_private
 
 if TYPE_CHECKING:
     from chargepin.cli.steps_open import Saw
@@ -129,7 +130,7 @@ class Page:
     def typed(self, who: str, typed: Typed) -> str:
         """Show a command, by whom, and what it printed for a person."""
         command = typed.command.partition("#")[0]  # an invitation's secret is not for a screen
-        said = "" if command.endswith("--json") else typed.out + typed.err
+        said = typed.err if command.endswith("--json") else typed.out + typed.err
         lines = [line.rstrip() for line in said.splitlines() if line.strip()]
         shown = [self._wrapped(f"{who} $ {command}", " " * _INDENT)]
         shown += [
@@ -173,6 +174,8 @@ def _to_try(world: World) -> str:
         ("", f"status {NAME}", f"passcode show {NAME}"),
         ("A stranger, who may guess:", "stranger"),
         ("", f"passcode enter {NAME}", "scan"),
+        ("The owner again, who lets in a guest's phone without the app, and sees a code:", "owner"),
+        ("", f"pairing open {NAME}"),
     )
     lines = ["", "Everything is left running. In another terminal:"]
     where = f"--radio {world.radio}"
@@ -181,16 +184,30 @@ def _to_try(world: World) -> str:
         lines += [f"    {_command()} {each} {where} --home {world.home(who)}" for each in commands]
     lines += [
         "",
+        "  And the guest's phone, in a third terminal, whose own dialog asks for that code:",
+        f"    {_guests_phone(world)}",
+        "",
         f"All that was said on the air: {world.capture} (btmon -r, Wireshark).",
         "Ctrl-C stops everything and removes it.",
     ]
     return "\n".join(lines)
 
 
-def _command() -> str:
-    """How this installation's command is called from here."""
-    if shutil.which("chargepin"):
-        return "chargepin"
-    installed = Path(sys.executable).with_name("chargepin")
+def _guests_phone(world: World) -> str:
+    """Calls a phone that is not ours: the pairing program that comes with Bumble."""
+    place = private_directory(world.directory / "guest")
+    phone, bonds = place / "phone.json", place / "bonds.json"
+    write_private(phone, b'{"name": "phone", "address": "F0:F1:F2:F3:F4:F5"}')
+    return (
+        f"{_command('bumble-pair')} --io keyboard --identity-address random"
+        f" --keystore-file {bonds} {phone} {world.radio.replace('tcp:', 'tcp-client:', 1)} {NAME}"
+    )
+
+
+def _command(name: str = "chargepin") -> str:
+    """How a command of this installation is called from here."""
+    if shutil.which(name):
+        return name
+    installed = Path(sys.executable).with_name(name)
     here = Path.cwd()
     return str(installed.relative_to(here) if installed.is_relative_to(here) else installed)

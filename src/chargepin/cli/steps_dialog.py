@@ -141,7 +141,7 @@ async def _opened(tale: Tale, code: "asyncio.Future[int]") -> Typed:
         if shown and not code.done():
             code.set_result(int(shown[1]))
 
-    command = ("pairing", "open", NAME, "--name", GUESTS_PHONE, "--json")
+    command = ("pairing", "open", NAME, "--name", GUEST, "--json")
     return await tale.type("owner", *command, listener=read)
 
 

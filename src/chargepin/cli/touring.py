@@ -206,7 +206,7 @@ STEPS: Final = (
         dialog.by_code,
         {
             OWNER: "opens a pairing window",
-            CHARGER: "shows her a code that is good for one attempt",
+            CHARGER: "draws a code that is good for one attempt",
             STRANGER: "is a guest, and types it into the phone's own dialog",
         },
     ),
