@@ -33,7 +33,9 @@ from attacks.test_pairing_mirror import paired
 from bluetooth_phone import bluetooth_phone
 from chargepin.app.client import Charger
 from chargepin.app.pairing import PhonePaired
+from chargepin.charger import daemon
 from chargepin.charger.daemon import Rule
+from chargepin.charger.pairing import SEEN_EVERY_S
 from chargepin.charger.peripheral import Peripheral
 from chargepin.charger.store import SQLiteStore
 from chargepin.core import bapi, guard
@@ -217,6 +219,24 @@ async def kept(directory: Path, patch: pytest.MonkeyPatch) -> list[str]:
     return found
 
 
+Stored = Callable[[Callable[[], None]], None]
+"""Is given what stores a revocation, and may do something before and after."""
+
+
+def watched(on: Victim, stored: Stored) -> None:
+    """What the charger does when it stores a revocation, beside its own loop."""
+    store = on.daemon._store
+    commit = store.commit
+
+    def committed(durable: Any, entries: Any, unix_s: int, **named: Any) -> None:
+        if any(entry.event == "passcode_rotated" for entry in entries):
+            stored(lambda: commit(durable, entries, unix_s, **named))
+        else:
+            commit(durable, entries, unix_s, **named)
+
+    vars(store)["commit"] = committed
+
+
 async def overtaken(directory: Path, rule: Rule = guard.step) -> bool:
     """Whether what it asks for while its revocation is being stored is done when that is stored."""
     async with (
@@ -227,16 +247,14 @@ async def overtaken(directory: Path, rule: Rule = guard.step) -> bool:
         async with window(owner):
             link = await phone.pair(f"{CODE:06}")
         assert await link.value("r_lck") == 0
-        store, begun, written = on.daemon._store, asyncio.Event(), threading.Event()
-        commit, loop = store.commit, asyncio.get_running_loop()
+        begun, written, loop = asyncio.Event(), threading.Event(), asyncio.get_running_loop()
 
-        def slow(durable: Any, entries: Any, unix_s: int, **named: Any) -> None:
-            if any(entry.event == "passcode_rotated" for entry in entries):
-                loop.call_soon_threadsafe(begun.set)
-                written.wait(PATIENCE_S)
-            commit(durable, entries, unix_s, **named)
+        def slow(commit: Callable[[], None]) -> None:
+            loop.call_soon_threadsafe(begun.set)
+            written.wait(PATIENCE_S)
+            commit()
 
-        vars(store)["commit"] = slow
+        watched(on, slow)
         revoking = asyncio.create_task(revoked(on, owner))
         await begun.wait()
         await link.write(bapi.encode_request("w_lck", 1, 99))
@@ -246,6 +264,39 @@ async def overtaken(directory: Path, rule: Rule = guard.step) -> bool:
         hardware = on.daemon._hardware
         assert hardware is not None
         return hardware.reading(on.daemon.service.now_s()).locked
+
+
+async def seen_again(directory: Path, patch: pytest.MonkeyPatch) -> bool:
+    """Whether its key is worth something when it came once more just as that was revoked.
+
+    The charger has stored the revocation, still knows the phone, notes that it was here; then the
+    power goes.
+    """
+    clock = [1_750_000_000]
+    patch.setattr(daemon, "unix_s", lambda: clock[0])
+    async with (
+        victim(directory, draw=lambda _: CODE) as on,
+        phones(on.ends.room.address, of(on)) as attacker,
+    ):
+        phone = await attacker.phone(VICTIM)
+        key = await bonded(on, attacker, phone)
+        clock[0] += SEEN_EVERY_S + 1
+        stored, came, loop = asyncio.Event(), threading.Event(), asyncio.get_running_loop()
+
+        def slow(commit: Callable[[], None]) -> None:
+            commit()
+            loop.call_soon_threadsafe(stored.set)
+            came.wait(PATIENCE_S)
+
+        watched(on, slow)
+        cut_before_memory_is_cleared(patch)
+        revoking = asyncio.create_task(revoked(on, await on.owner_in()))
+        await stored.wait()
+        assert await encrypted_with(await attacker.link(phone), key)
+        came.set()
+        await revoking
+        await on.cut_power()
+        return await enters(attacker, phone, key)
 
 
 async def replaced(radio: str) -> bool:
@@ -263,6 +314,8 @@ async def test_bond_thief(tmp_path: Path, tell: Tell, monkeypatch: pytest.Monkey
     attempts = await held(tmp_path / "held", monkeypatch)
     found = await kept(tmp_path / "kept", monkeypatch)
     assert found == ["forgotten", "revoked"]
+    with monkeypatch.context() as patch:
+        assert not await seen_again(tmp_path / "seen again", patch)
     assert not await overtaken(tmp_path / "overtaken")
     assert await overtaken(tmp_path / "late", sessions_outlive_a_rotation)
     async with both_ends(tmp_path / "stock") as ends:
@@ -270,7 +323,7 @@ async def test_bond_thief(tmp_path: Path, tell: Tell, monkeypatch: pytest.Monkey
     tell(
         Row(
             "16 bond thief",
-            attempts + 1,
+            attempts + 2,
             "nothing without the key; with it, the stock service until the bond is forgotten",
             "the victim's place, by Just Works, at a stock Bumble charger; and with the key after"
             f" it was {' and '.join(found)}, where the store keeps them; a last request"

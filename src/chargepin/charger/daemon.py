@@ -142,13 +142,14 @@ class StoredBonds:
 
     def put(self, bond: BluetoothBond) -> None:
         before = self._bonds.get(bond.identity)
+        renewed = before is not None and before.long_term_key == bond.long_term_key
         entry = None
-        if bond.authenticated and (before is None or before.long_term_key != bond.long_term_key):
+        if bond.authenticated and not renewed:
             detail: dict[str, str | int] = {"bond": bond.bond_id, "name": bond.phone.name}
             entry = state.Entry("bluetooth_bond_added", detail)
-        self._store.put_bluetooth_bond(
-            bond.identity, msgspec.json.encode(bond), entry, known_unix_s(), self._now_s()
-        )
+        now = known_unix_s(), self._now_s()
+        value = msgspec.json.encode(bond)
+        self._store.put_bluetooth_bond(bond.identity, value, entry, *now, renewed=renewed)
         self._bonds[bond.identity] = bond
 
     def delete(self, identity: str) -> None:

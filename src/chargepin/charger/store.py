@@ -165,19 +165,29 @@ class SQLiteStore:
         entry: Entry | None = None,
         unix_s: int = 0,
         running_s: float = 0.0,
+        *,
+        renewed: bool = False,
     ) -> None:
         """Keep a Bluetooth bond, or with None delete it. Raises StoreFailed.
 
-        entry: for the security log, in the same transaction: no bond comes without it.
+        entry: for the security log, in the same transaction: no bond comes without it. renewed: it
+        is kept already, or has just been deleted, and then stays so.
         """
         try:
             with self._lock:
                 rows = self._log.copy()
                 with writing(self._connection) as connection:
-                    self._delete_bond(connection, address)
-                    if value is not None:
+                    if value is None:
+                        self._delete_bond(connection, address)
+                    elif renewed:
                         connection.execute(
-                            "INSERT INTO bluetooth_bonds VALUES (?, ?)", (address, value)
+                            "UPDATE bluetooth_bonds SET value = ? WHERE address = ?",
+                            (value, address),
+                        )
+                    else:
+                        connection.execute(
+                            "INSERT OR REPLACE INTO bluetooth_bonds VALUES (?, ?)",
+                            (address, value),
                         )
                     if entry is not None:
                         rows.write(connection, (entry,), unix_s, running_s)
