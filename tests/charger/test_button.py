@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from chargepin.charger.button import Front
+from chargepin.charger.ports import NotPossible, Surroundings
+from ends import both_ends
 
 
 async def told(directory: Path, word: str) -> str:
@@ -38,11 +40,38 @@ async def test_hands_reach_the_front_wherever_its_files_are(tmp_path: Path, *, d
     assert list(directory.iterdir()) == []
 
 
+async def test_some_words_have_a_number(tmp_path: Path) -> None:
+    turned: list[int] = []
+    front = Front(tmp_path / "button", {"press": lambda: None}, {"sun": turned.append})
+    await front.open()
+    assert await told(tmp_path, "sun 3000") == "done"
+    assert turned == [3000]
+    for nonsense in ("sun", "sun -1", "sun x", "sun 1 2"):
+        assert await told(tmp_path, nonsense) == "not done: sun needs a number, such as sun 20"
+    there = "there are press, sun NUMBER"
+    assert await told(tmp_path, "press 2") == f"there is no 'press 2'; {there}"
+    assert await told(tmp_path, "moon 2") == f"there is no 'moon 2'; {there}"
+    await front.close()
+
+
 async def test_what_cannot_be_done_is_told(tmp_path: Path) -> None:
     def plug() -> None:
-        raise ValueError("a car is plugged in already")
+        raise NotPossible("a car is plugged in already")
 
     front = Front(tmp_path / "button", {"plug": plug})
     await front.open()
     assert await told(tmp_path, "plug") == "not done: a car is plugged in already"
     await front.close()
+
+
+async def test_the_front_of_a_charger_has_a_house_around_it(tmp_path: Path) -> None:
+    async with both_ends(tmp_path) as ends:
+        charger = await ends.switch_on()
+        for word in ("plug", "sun 3000", "house 20"):
+            assert await told(tmp_path, word) == "done"
+        assert (await told(tmp_path, "plug")).startswith("not done: A car")
+        assert (await told(tmp_path, "sun 1000000")).startswith("not done: The sun")
+        state = charger.hardware.state(charger.service.now_s())
+        assert state.surroundings == Surroundings(solar_w=3000, house_a=20)
+        assert state.current is not None
+        assert await told(tmp_path, "unplug") == "done"

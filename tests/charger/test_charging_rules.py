@@ -137,6 +137,16 @@ def test_what_is_left_out_of_power_sharing_is_missed(charger: Charger) -> None:
     assert seen(charger, 0.0)[:2] == (1, 320)
 
 
+def test_sun_and_house_have_their_limits(charger: Charger) -> None:
+    charger.hardware.shine(0.0, 5000)
+    charger.hardware.draw(0.0, 12)
+    assert charger.hardware.state(0.0).surroundings == Surroundings(solar_w=5000, house_a=12)
+    with pytest.raises(ValueError, match="0 to 100000 W"):
+        charger.hardware.shine(0.0, 100_001)
+    with pytest.raises(ValueError, match="0 to 1000 A"):
+        charger.hardware.draw(0.0, 1_001)
+
+
 def test_only_on_the_sun(charger: Charger) -> None:
     charger.value("s_ecos", {"ese": 1, "esm": 1, "esp": 50})
     assert seen(charger, 0.0)[:2] == (18, 0)

@@ -177,9 +177,9 @@ def _stock() -> Iterator[Take]:
     with scratch() as directory:
         family, images = FAMILIES["pulsar-max"], ShippedImages()
         updates = Updater(directory, family, SOFTWARE, images, images.maker_key)
-        hardware = SimulatedHardware(family, HardwareState(), 0.0)
+        hardware = SimulatedHardware(family, HardwareState(), 0.0, 1_800_000_000)
         plate = TypePlate("123456", family, SOFTWARE, family.layout)
-        hardware.plug_in(0.0, 1_800_000_000)
+        hardware.plug_in(0.0)
         seconds = itertools.count()
 
         def take(data: bytes) -> None:

@@ -1,7 +1,8 @@
 """The charger's front: what a finger on the button means, and a simulated front's socket.
 
 One word a line: press, hold (ten seconds), plug, unplug, tamper (take the cover off), cover (put
-it back). Each is answered with a line.
+it back); or one with a number: sun (W of solar power), house (A that the rest of the house draws).
+Each is answered with a line.
 """
 
 import asyncio
@@ -9,6 +10,9 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
+
+from chargepin.charger.ports import NotPossible
 
 HELD_S = 10.0
 LONGEST_WORD_BYTES = 64
@@ -39,11 +43,21 @@ class Presses:
 
 
 class Front:
-    """The socket, as long as it is open. hands: what each word does; it may raise ValueError."""
+    """The socket, as long as it is open.
 
-    def __init__(self, path: Path, hands: Mapping[str, Callable[[], None]]) -> None:
+    hands: what each word does; dials: what each word with a number does. They may raise ValueError
+    and NotPossible.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        hands: Mapping[str, Callable[[], None]],
+        dials: Mapping[str, Callable[[int], None]] = MappingProxyType({}),
+    ) -> None:
         self._path = path
         self._hands = hands
+        self._dials = dials
         self._server: asyncio.Server | None = None
 
     async def open(self) -> None:
@@ -61,23 +75,32 @@ class Front:
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            while word := (await reader.read(LONGEST_WORD_BYTES)).decode(errors="replace").strip():
-                writer.write(f"{self._do(word)}\n".encode())
+            while line := (await reader.read(LONGEST_WORD_BYTES)).decode(errors="replace").strip():
+                writer.write(f"{self._do(*line.partition(' '))}\n".encode())
                 await writer.drain()
         except ConnectionError:
             pass
         finally:
             writer.close()
 
-    def _do(self, word: str) -> str:
-        hand = self._hands.get(word)
-        if hand is None:
-            return f"there is no {word!r}; there are {', '.join(self._hands)}"
+    def _do(self, word: str, _: str, number: str) -> str:
+        hand, dial = self._hands.get(word), self._dials.get(word)
         try:
-            hand()
-        except ValueError as error:
+            if dial is not None:
+                dial(int(number) if number.isdecimal() else _no_number(word))
+            elif hand is not None and not number:
+                hand()
+            else:
+                named = f"{word} {number}".rstrip()
+                there = ", ".join([*self._hands, *(f"{each} NUMBER" for each in self._dials)])
+                return f"there is no {named!r}; there are {there}"
+        except (ValueError, NotPossible) as error:
             return f"not done: {error}"
         return "done"
+
+
+def _no_number(word: str) -> int:
+    raise ValueError(f"{word} needs a number, such as {word} 20")
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from chargepin.charger.inbox import Ending
 from chargepin.charger.lasting import LastingAir
 from chargepin.charger.pairing import BluetoothBond
 from chargepin.charger.peripheral import Peripheral
-from chargepin.charger.ports import NotPossible, Store, StoreFailed, Unit
+from chargepin.charger.ports import Store, StoreFailed, Unit
 from chargepin.charger.service import Clocks, Service
 from chargepin.charger.stock import StockMethods, TypePlate, kept_hardware, kept_settings
 from chargepin.charger.store import SQLiteStore
@@ -208,6 +208,10 @@ class Daemon:
                 "tamper": lambda: self._housing(opened=True),
                 "cover": lambda: self._housing(opened=False),
             },
+            {
+                "sun": lambda watts: self.hardware.shine(self.service.now_s(), watts),
+                "house": lambda amperes: self.hardware.draw(self.service.now_s(), amperes),
+            },
         )
         self._service: Service | None = None
         self._hardware: SimulatedHardware | None = None
@@ -294,6 +298,12 @@ class Daemon:
         return self._service
 
     @property
+    def hardware(self) -> SimulatedHardware:
+        """The power side that is simulated now."""
+        assert self._hardware is not None  # noqa: S101 - `start` made it
+        return self._hardware
+
+    @property
     def listen(self) -> str:
         """Where it is found: the name it advertises."""
         return name_of(self._setup.serial)
@@ -368,27 +378,17 @@ class Daemon:
         return self.service.now_s()
 
     def _press(self) -> None:
-        assert self._hardware is not None  # noqa: S101 - `start` made it
-        self._hardware.press_button(down=True)
-        self._hardware.press_button(down=False)
+        self.hardware.press_button(down=True)
+        self.hardware.press_button(down=False)
 
     def _housing(self, *, opened: bool) -> None:
-        assert self._hardware is not None  # noqa: S101 - `start` made it
-        self._hardware.open_housing(opened=opened)
+        self.hardware.open_housing(opened=opened)
 
     def _plug(self) -> None:
-        assert self._hardware is not None  # noqa: S101 - `start` made it
-        try:
-            self._hardware.plug_in(self.service.now_s())
-        except NotPossible as error:
-            raise ValueError(str(error)) from error
+        self.hardware.plug_in(self.service.now_s())
 
     def _unplug(self) -> None:
-        assert self._hardware is not None  # noqa: S101 - `start` made it
-        try:
-            self._hardware.plug_out(self.service.now_s())
-        except NotPossible as error:
-            raise ValueError(str(error)) from error
+        self.hardware.plug_out(self.service.now_s())
 
 
 def known_unix_s() -> int:

@@ -26,6 +26,8 @@ from chargepin.core.catalogue import Family
 SESSIONS_KEPT = 200
 LONGEST_AUTO_LOCK_S = 24 * 3600
 USUAL_DEMAND_WH = 40_000.0
+MOST_SOLAR_W = 100_000
+MOST_HOUSE_A = 1_000
 
 _PHASES = 3
 
@@ -171,6 +173,18 @@ class SimulatedHardware:
     def surround(self, now_s: float, surroundings: Surroundings) -> None:
         """The sun comes out, somebody cooks."""
         self._change(replace(self.state(now_s), surroundings=surroundings), now_s)
+
+    def shine(self, now_s: float, watts: int) -> None:
+        """The sun gives so much power. Raises ValueError."""
+        if watts > MOST_SOLAR_W:
+            raise ValueError(f"The sun can give 0 to {MOST_SOLAR_W} W.")
+        self.surround(now_s, replace(self._state.surroundings, solar_w=watts))
+
+    def draw(self, now_s: float, amperes: int) -> None:
+        """The rest of the house draws so much current. Raises ValueError."""
+        if amperes > MOST_HOUSE_A:
+            raise ValueError(f"The house can draw 0 to {MOST_HOUSE_A} A.")
+        self.surround(now_s, replace(self._state.surroundings, house_a=amperes))
 
     def press_button(self, *, down: bool) -> None:
         """A finger goes down on the button, or comes up."""

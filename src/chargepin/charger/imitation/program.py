@@ -24,7 +24,7 @@ from chargepin.charger.imitation.methods import ImitatedMethods, handlers
 from chargepin.charger.imitation.rules import ImitatedRules, attributes_by, pairings_by
 from chargepin.charger.imitation.versions import Imitation, imitation_of
 from chargepin.charger.peripheral import Peripheral
-from chargepin.charger.ports import NotPossible, StoreFailed, UpdateProgress
+from chargepin.charger.ports import StoreFailed, UpdateProgress
 from chargepin.charger.stock import (
     Action,
     StockMethods,
@@ -141,7 +141,11 @@ class Imitator:
         self._frames: dict[int, bapi.RequestAssembler] = {}
         self._reboot = asyncio.Event()
         hands = {"hold": self.reset, "plug": self._plug, "unplug": self._unplug}
-        self._front = Front(setup.directory / "button", hands)
+        dials: dict[str, Callable[[int], None]] = {
+            "sun": lambda watts: self._hardware.shine(running_s(), watts),
+            "house": lambda amperes: self._hardware.draw(running_s(), amperes),
+        }
+        self._front = Front(setup.directory / "button", hands, dials)
 
     @classmethod
     async def start(
@@ -263,13 +267,7 @@ class Imitator:
             self._report(f"{error}. The last settings are lost.")
 
     def _plug(self) -> None:
-        try:
-            self._hardware.plug_in(running_s())
-        except NotPossible as error:
-            raise ValueError(str(error)) from error
+        self._hardware.plug_in(running_s())
 
     def _unplug(self) -> None:
-        try:
-            self._hardware.plug_out(running_s())
-        except NotPossible as error:
-            raise ValueError(str(error)) from error
+        self._hardware.plug_out(running_s())
