@@ -197,6 +197,9 @@ async def test_3_set_pin_is_sent_with_the_chargers_own_passcode_only(tmp_path: P
             with pytest.raises(errors.MakersAppNeeded, match="was not sent"):
                 await charger.call("set_pin", {"pin": other, "version": 3})
         assert not charger_of(on.charger)._methods._logged_in
+        for asking in (charger.update_offered(), charger.phones(), charger.set_passcode()):
+            with pytest.raises(errors.MakersAppNeeded, match="the maker's app"):
+                await asking
         await charger.call("set_pin", {"pin": CODE})
         assert charger_of(on.charger)._methods._logged_in
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import chargepin
 from app.reluctant import Reluctant
 from chargepin.app import errors
 from chargepin.app.connect import holding
@@ -189,3 +190,15 @@ async def test_nobody_is_asked_for_a_passcode_when_it_is_made_again(tmp_path: Pa
             await (await other.enter()).set_passcode()
             await until(lambda: holder._ended is not None, passing_s=0.01)
         assert answers.asked == 0
+
+
+async def test_a_program_holds_a_charger_with_the_library_alone(tmp_path: Path) -> None:
+    async with both_ends(tmp_path / "charger") as ends:
+        await ends.switch_on()
+        home = tmp_path / "home"
+        async with chargepin.hold("WB123456", home=home, radio=ends.room.address) as held:
+            assert await held.call("r_sn_") == SERIAL
+            assert await ask_holders(home, SERIAL, 60) == 1
+            await ask_holders(home, SERIAL, 0)
+            assert (await (await held.connected()).status()).state == "ready"
+        assert not list(home.glob("*.sock"))

@@ -13,17 +13,17 @@ from chargepin.app.errors import (
     ChargepinError,
     ChargerRefused,
     MakersAppNeeded,
-    NotAnswered,
     PasscodeNotSet,
     ProtocolError,
     RoleTooLow,
     UpdateNeeded,
 )
+from chargepin.app.everyday import is_locked, pause_value
 from chargepin.app.ports import Candidate
 from chargepin.app.session import Session
-from chargepin.app.status import LOCKED, Status, number_of, state_of
+from chargepin.app.status import Status, number_of, state_of
 from chargepin.core import bapi, gatt
-from chargepin.core.catalogue import PASSCODE_SINCE, Version, family_of_project, name_of
+from chargepin.core.catalogue import PASSCODE_SINCE, Version, name_of
 from chargepin.core.identity import Flag, State
 from chargepin.core.log import Entry as LogEntry
 from chargepin.machine.clock import running_s
@@ -189,7 +189,7 @@ class Charger:
 
     async def stop(self) -> None:
         """Pause charging. Families differ in what they call it."""
-        await self.call("w_cha", await self._pause_value())
+        await self.call("w_cha", await pause_value(self.call, self.layout))
 
     async def lock(self, *, locked: bool = True) -> None:
         """Lock or unlock."""
@@ -198,16 +198,6 @@ class Charger:
     async def limit_current(self, amperes: int) -> None:
         """Set the most current per phase, in A."""
         await self.call("w_mxI", amperes)
-
-    async def _pause_value(self) -> int:
-        try:
-            value = _object(await self.call("fw_v_"))
-        except (ChargerRefused, NotAnswered, ProtocolError):
-            value = {}
-        family = family_of_project(str(value.get("p", "")))
-        if family is not None:
-            return family.pause_value
-        return 2 if self.layout is gatt.Layout.UBLOX else 0
 
     async def has_passcode(self) -> bool | None:
         """Whether the charger has a passcode, None where it does not tell."""
@@ -233,8 +223,8 @@ class Charger:
                 needed=str(PASSCODE_SINCE),
             )
         return MakersAppNeeded(
-            f"{self.name} runs the maker's own software. Its passcode, phones and users are set in"
-            f" the maker's app; chargepin can enter the passcode: `chargepin passcode enter"
+            f"{self.name} runs the maker's own software. Its passcode, phones, users and updates"
+            " are for the maker's app; chargepin can enter the passcode: `chargepin passcode enter"
             f" {self.name}`. Nothing was changed."
         )
 
@@ -248,18 +238,11 @@ class Charger:
             power_kw=number_of(data, "cp"),
             current_a=int(number_of(data, "cur")),
             energy_kwh=number_of(data, "en") / 100,
-            locked=await self._locked(data),
+            locked=await is_locked(self.call, data),
             passcode=self.passcode_state,
             role=self.role,
             tampered=self.tampered,
         )
-
-    async def _locked(self, data: dict[str, object]) -> bool | None:
-        """By `r_lck`; some chargers do not know it, and show only that they are locked."""
-        try:
-            return await self.call("r_lck") == 1
-        except (ChargerRefused, NotAnswered):
-            return True if number_of(data, "st") == LOCKED else None
 
     # ---- passcode -------------------------------------------------------------------------
 
@@ -386,6 +369,8 @@ class Charger:
 
     async def update_offered(self) -> Version | None:
         """The newest software that the charger could install, None if it runs that."""
+        if self.makers:
+            raise self._not_here()
         value = _object(await self.call("gupdc"))
         version = value.get("version")
         try:
@@ -395,6 +380,8 @@ class Charger:
 
     async def update(self, version: Version | None = None) -> AsyncGenerator[int, None]:
         """Install software (None: the newest), yielding percent until the charger restarts."""
+        if self.makers:
+            raise self._not_here()
         gone = asyncio.Event()
         self.on_close(gone.set)
         async for percent in updating.update(self.call, version):

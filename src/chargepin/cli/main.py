@@ -127,7 +127,7 @@ def _failed(error: Exception, given: Terminal) -> int:
         document: dict[str, object] = {"code": error.code, "message": str(error)}
         if error.retry_after_s is not None:
             document["retry_after_s"] = error.retry_after_s
-        for name in ("tries_left", "needed", "rssi_dbm", "refusal"):
+        for name in ("tries_left", "needed", "rssi_dbm", "refusal", "reads"):
             if hasattr(error, name):
                 document[name] = getattr(error, name)
         if error.may_have_happened:

@@ -1,0 +1,23 @@
+"""`chargepin doctor` as people type it: with a radio, and where there is none at all."""
+
+import json
+from pathlib import Path
+
+from e2e.programs import NAME, stage, typed
+
+
+async def test_doctor_with_a_radio_and_without(tmp_path: Path) -> None:
+    async with stage(tmp_path / "stage") as on:
+        await on.start_radio()
+        fine = await on.type("owner", "doctor", "--json")
+        assert fine.code == 0, fine.out
+        assert json.loads(fine.out)["fine"] is True
+        home = ("--home", str(on.home("owner")))
+        without = await typed("doctor", NAME, *home, "--radio", "tcp:127.0.0.1:1", "--json")
+        assert without.code == 1
+        bad = {each["what"]: each for each in json.loads(without.out)["findings"]}
+        assert "no radio answers there" in bad["radio"]["text"]
+        assert bad["charger"]["fine"] is False
+        nonsense = await typed("doctor", "eWB12345", *home)
+        assert nonsense.code == 2
+        assert "EasyWallbox" in nonsense.err
