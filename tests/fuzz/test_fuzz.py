@@ -9,7 +9,15 @@ from fuzz.targets import TARGETS
 
 SEED = 9383
 INPUTS = 200
-FEW = {"home": 60, "air": 20, "account_files": 5, "charger_files": 20, "session": 60, "maker": 30}
+FEW = {
+    "home": 60,
+    "air": 20,
+    "account_files": 5,
+    "charger_files": 20,
+    "session": 60,
+    "maker": 30,
+    "radio": 50,
+}
 """Where an input takes milliseconds."""
 
 
