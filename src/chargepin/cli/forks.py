@@ -2,7 +2,7 @@
 
 Importing the Bluetooth stack takes ten times as long as most commands. A fork has its own memory,
 streams and exit code like any other process; what it does not do again is import. Linux alone: on
-other systems a fork may not touch what its parent has loaded.
+other systems a fork may not touch what its parent has loaded. forking.py is the program.
 """
 
 import asyncio
@@ -15,13 +15,12 @@ import tempfile
 from asyncio.subprocess import Process
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Final, NoReturn, Self
+from typing import Final, Self
 
 from chargepin.cli.world import Listener, Outcome
 
 FORKS: Final = sys.platform == "linux"
-_ORDER_MAX_BYTES: Final = 1 << 16
-_STREAMS: Final = 3
+_PROGRAM: Final = "chargepin.cli.forking"
 
 
 class Forks:
@@ -37,10 +36,11 @@ class Forks:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", __name__, str(theirs.fileno())),
+                *(sys.executable, "-m", _PROGRAM, str(theirs.fileno())),
                 stdin=asyncio.subprocess.DEVNULL,
                 env=dict(environment),
                 pass_fds=(theirs.fileno(),),
+                start_new_session=True,  # Ctrl-C is for the one who gives the orders
             )
         return cls(process, ours)
 
@@ -95,55 +95,3 @@ async def _lines(descriptor: int) -> asyncio.StreamReader:
         lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb")
     )
     return reader
-
-
-# ---- in the program that forks ------------------------------------------------------------------
-
-
-def main() -> None:
-    """Fork for each order that comes, until nobody is left to give any."""
-    import chargepin.app.account
-    import chargepin.app.client
-    import chargepin.app.connect
-    import chargepin.app.link_bumble  # noqa: F401 - for the commands
-    from chargepin.machine.controller import quiet
-
-    quiet()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them: their pipes close
-    orders = socket.socket(fileno=int(sys.argv[1]))
-    while True:
-        order, descriptors, _, _ = socket.recv_fds(orders, _ORDER_MAX_BYTES, _STREAMS + 1)
-        if not order:
-            return
-        if os.fork() == 0:
-            orders.close()
-            _become(json.loads(order), descriptors)
-        for descriptor in descriptors:
-            os.close(descriptor)
-
-
-def _become(arguments: Sequence[str], descriptors: Sequence[int]) -> NoReturn:
-    """Be one command, with its streams."""
-    from chargepin.cli.main import run
-    from chargepin.cli.terminal import Terminal
-
-    code = 1
-    status = descriptors[_STREAMS]
-    os.write(status, b"%d\n" % os.getpid())
-    try:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        for number, descriptor in enumerate(descriptors[:_STREAMS]):
-            os.dup2(descriptor, number)
-            os.close(descriptor)
-        code = run(arguments, Terminal(sys.stdin, sys.stdout, sys.stderr))
-        sys.stdout.flush()
-        sys.stderr.flush()
-    finally:
-        os.write(status, b"%d\n" % code)
-        os._exit(code)
-
-
-if __name__ == "__main__":
-    main()
