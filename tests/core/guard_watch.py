@@ -5,7 +5,7 @@ guard's own figures. Running seconds fall behind these when power is cut, so tha
 guard allows must be allowed here too.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chargepin.core import commands
 from chargepin.core import guard_state as state
@@ -80,6 +80,7 @@ class Watched(Bench):
         self.pace = Pace()
         self.sessions: dict[int, tuple[Verifier | None, int]] = {}
         self.credentials: dict[int, Credential] = {}
+        self.asked: dict[int, tuple[Pace, int]] = {}
         self.windowed: list[float] = []
         self.used_before = 0
 
@@ -97,6 +98,8 @@ class Watched(Bench):
                 self._responding(effect)
             if isinstance(effect, state.Grant):
                 self._granting(effect, event)
+        if isinstance(event, state.PinOffered | state.PinChecked):
+            self._pin(before, event)
         self._only_what_may_write_writes(before, stored, event)
         self._counters_only_rise(stored)
         self._commanded(before, event, effects)
@@ -115,6 +118,23 @@ class Watched(Bench):
         self._the_pace_is_kept()
         self.pace.count(self.real_s)
         self.attempts.append(Attempt(effect.link, self.real_s, credential.verifier))
+
+    def _pin(self, before: state.Guard, event: state.PinOffered | state.PinChecked) -> None:
+        """A passcode said at the stock service is an attempt; a right one leaves no trace."""
+        known, now = before.links.get(event.link), self.guard.links.get(event.link)
+        pending = known is not None and known.pin is not None
+        if isinstance(event, state.PinOffered):
+            if now is not None and now.pin is not None and not pending:
+                self.asked[event.link] = (replace(self.pace), len(self.windowed))
+                credential = self.stored.credential
+                assert credential is not None
+                self._the_pace_is_kept()
+                self.pace.count(self.real_s)
+                self.attempts.append(Attempt(event.link, self.real_s, credential.verifier))
+        elif pending and event.held and not self.failing:
+            self.pace, windowed = self.asked.pop(event.link)
+            del self.windowed[windowed:]
+            self.attempts[-1].returned = True
 
     def _the_pace_is_kept(self) -> None:
         """3 free, then 30 s doubling to 1 h, 10 a day; else within what the button allows."""

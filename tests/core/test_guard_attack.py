@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from chargepin.core import commands, guard
 from chargepin.core.bonds import Role
 from chargepin.core.durable import Factory
-from chargepin.core.guard_state import Answer, Grant, Refuse
+from chargepin.core.guard_state import Answer, Grant, PinChecked, PinOffered, Refuse
 from chargepin.core.identity import Credential, RefusalCode
 from core.guard_bench import (
     PROTECTED,
@@ -101,6 +101,15 @@ class Attack(RuleBasedStateMachine):
                 self.bench.hello(link, Credential.PASSCODE)
             elif manner == "cuts the power":
                 self.power_is_cut()
+            self.bench.close(link)
+
+    @rule(tries=st.integers(1, 5), right=st.booleans(), breaks_off=st.booleans())
+    def bonded_phone_asks(self, tries: int, *, right: bool, breaks_off: bool) -> None:
+        for _ in range(tries):
+            link = self.bench.open()
+            self.bench.take(PinOffered(link))
+            if self.bench.guard.links[link].pin is not None and not breaks_off:
+                self.bench.take(PinChecked(link, right))
             self.bench.close(link)
 
     # ---- people ---------------------------------------------------------------------------
