@@ -30,13 +30,20 @@ async def found_by(directory: Path, broken: Faults, *, until: str) -> dict[str, 
         return red_in(await tour(world, Saboteur(world), until), until)
 
 
-async def found_at_dialog(directory: Path, broken: Faults, *, until: str) -> dict[str, str]:
-    """The same of the last steps alone, in a world where a passcode is set and its owner known."""
+async def found_from(first: str, directory: Path, broken: Faults, *, until: str) -> dict[str, str]:
+    """The same from a step on, for faults that begin there or later.
+
+    The world is one where a passcode is set and its owner known.
+    """
     async with one_process(directory, replace(broken, software="6.7.17")) as world:
         for command in ("passcode set", "status --no-input"):
             assert (await world.type("owner", *command.split(), NAME)).code == 0
-        steps = [step for step in STEPS if step.name.startswith("phone-dialog-")]
+        steps = STEPS[[step.name for step in STEPS].index(first) :]
         return red_in(await tour(world, Saboteur(world), until, steps), until)
+
+
+async def found_at_dialog(directory: Path, broken: Faults, *, until: str) -> dict[str, str]:
+    return await found_from("phone-dialog-refused-outside", directory, broken, until=until)
 
 
 def red_in(report: Report, until: str) -> dict[str, str]:
@@ -239,7 +246,8 @@ async def test_door_that_stands_open(tmp_path: Path, fault: str, doors: list[str
         "bond": Faults(rule=switch.rule(faults.any_bond), before=before),
         "proof": Faults(air=faults.hangs_up_on_nobody(switch), before=before),
     }[fault]
-    red = await found_by(tmp_path, broken, until="stranger-refused")
+    step = "stranger-refused"
+    red = await found_from(step, tmp_path, broken, until=step)
     assert red == {"stranger-refused": f"let a stranger in: {', '.join(doors)}"}
 
 
