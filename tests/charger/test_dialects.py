@@ -12,7 +12,7 @@ from chargepin.charger.stock.dialect import Stop, dialect_of
 from chargepin.charger.stock.reads import READS
 from chargepin.charger.stock.schedules import SCHEDULES_MAX, unpacked
 from chargepin.charger.stock.writes import WRITES
-from chargepin.core.bapi import METHODS, Refused
+from chargepin.core.bapi import METHODS, Refused, Request
 from chargepin.core.catalogue import FAMILIES, Version
 from chargepin.core.gatt import Layout
 from charger.desk import MAX, NEW, NO_METHOD, PLUS, UNIX_S, Charger
@@ -118,6 +118,11 @@ def test_zentri_has_four_slots(zentri: Charger) -> None:
     assert zentri.error("s_sch", {"schedules": [NIGHT]}) == NO_METHOD
     assert zentri.value("w_sch", "300000000000") == 0
     assert zentri.value("r_sch", 3)["start"] == "0000"
+
+
+def test_zentri_names_the_value_first(zentri: Charger, plus: Charger) -> None:
+    for charger, reply in ((zentri, b'{"r":0,"id":1}'), (plus, b'{"id":1,"r":0}')):
+        assert charger.stock.answer(Request("r_lck", None, 1), 0.0, UNIX_S) == (reply, None)
 
 
 def test_zentri_tells_less(zentri: Charger) -> None:

@@ -173,9 +173,10 @@ class RequestAssembler:
         return None if not complete and (digits.isdigit() or not digits) else (0, 0)
 
 
-def encode_reply(request_id: int, value: object) -> bytes:
-    """A usual reply."""
-    return msgspec.json.encode({"id": request_id, "r": value})
+def encode_reply(request_id: int, value: object, *, value_first: bool = False) -> bytes:
+    """A usual reply. value_first: before the id, as some chargers have it."""
+    members = {"id": request_id, "r": value}
+    return msgspec.json.encode(dict(reversed(members.items())) if value_first else members)
 
 
 def encode_flat(request_id: int, members: Mapping[str, object]) -> bytes:

@@ -42,6 +42,7 @@ class Dialect:
 
     unknown: methods answered with error 1. unsupported: those answered with error 4. states: where
     `st` has another number than usual. short_status: `r_dat` has only what every charger has.
+    value_first: replies name their value before the request.
     override_flag: its `gen` tells whether the charge is controlled by hand, else it is energy.
     weld_good: what `r_wel` says of a contactor that is well.
     """
@@ -52,6 +53,7 @@ class Dialect:
     unsupported: frozenset[str] = frozenset()
     states: Mapping[ChargeStatus, int] = field(default_factory=lambda: MappingProxyType({}))
     short_status: bool = False
+    value_first: bool = False
     override_flag: bool = True
     weld_good: int = 0
 
@@ -87,6 +89,7 @@ def dialect_of(family: Family, layout: Layout, software: Version) -> Dialect:
             unsupported=_NOT_ON_ZENTRI,
             states=_ZENTRI_STATES,
             short_status=True,
+            value_first=True,
             weld_good=1,
         )
     two = Stop.PAUSE_ONCE if family.pause_value == 2 else Stop.IGNORED  # noqa: PLR2004 - `w_cha` 2

@@ -99,11 +99,14 @@ class StockMethods:
                 hardware.obey(now_s, settings.rules)
                 self.update_wish = version
                 self._changed = True
-                return encode_reply(request.id, value), action
+                return self._encoded(request, value), action
             case Flat(members):
                 return encode_flat(request.id, members), None
             case value:
-                return encode_reply(request.id, value), None
+                return self._encoded(request, value), None
+
+    def _encoded(self, request: Request, value: object) -> bytes:
+        return encode_reply(request.id, value, value_first=self._plate.dialect.value_first)
 
     def keep(self, store: Store, now_s: float, *, at_once: bool = False) -> None:
         """Store settings and power side if something was changed, else every ten minutes.
