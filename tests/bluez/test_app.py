@@ -52,6 +52,14 @@ def test_the_passcode_lets_in_and_the_app_is_known_afterwards(guest: VirtualMach
     assert (done.json["passcode"], done.json["role"]) == ("protected", "user")
 
 
+def test_the_stock_methods_go_through_the_session(guest: VirtualMachine) -> None:
+    done = chargepin(guest, "call", PROTECTED, "w_lck", "1", "--no-input")
+    assert done.code == 0, done.out + done.err
+    assert chargepin(guest, "call", PROTECTED, "r_lck", "--no-input").json == 1
+    done = chargepin(guest, "call", PROTECTED, "w_lck", "0", "--no-input")
+    assert done.code == 0, done.out + done.err
+
+
 def test_another_home_is_another_person(guest: VirtualMachine) -> None:
     done = chargepin(guest, "status", PROTECTED, "--no-input", home="other")
     assert done.json["error"]["code"] == "passcode_needed"

@@ -9,11 +9,12 @@ import pytest
 
 from bluez.conftest import World
 from bluez.image import Image
+from bluez.owners import Owner
 from bluez.programs import serving
-from bluez.test_pairing import NAME, Owner
 from bluez.virtual_machine import VirtualMachine
 
 pytestmark = pytest.mark.bluez
+NAME = "WB100007"
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +29,7 @@ def test_the_app_in_the_guest_proves_the_passcode(emulated: World) -> None:
     about = ("--serial", NAME[2:], "--data", str(emulated.directory / NAME))
     radio = ("--radio", emulated.guest.joined[0])
     with serving(emulated.directory / f"{NAME}.log", "charger", *about, *radio):
-        owner = Owner(emulated)
-        passcode = owner.done("passcode", "set", NAME)["passcode"]
+        passcode = Owner(emulated, NAME).done("passcode", "set")["passcode"]
         typed = f"{passcode}\n"
         done = emulated.guest.python("chargepin", "passcode", "enter", NAME, "--json", stdin=typed)
         assert done.code == 0, done

@@ -8,7 +8,7 @@ import pytest
 
 from bluez.conftest import World
 from bluez.owners import Owner, charger
-from bluez.test_stock import address_of
+from bluez.test_stock import address_of, pair_by_bluetoothctl
 from bluez.virtual_machine import VirtualMachine
 
 pytestmark = pytest.mark.bluez
@@ -27,7 +27,7 @@ class Met:
 def bluetoothctl(guest: VirtualMachine, code: str) -> Met:
     """A person who types `pair`, and a code when asked."""
     address = address_of(guest, NAME)
-    said = guest.run(f"python3 -S -m bluez.guest.typed KeyboardOnly {address} {code}").out
+    said = pair_by_bluetoothctl(guest, address, "KeyboardOnly", code)
     met = Met("Pairing successful" in said, "Enter passkey" in said, said)
     if not met.paired:
         guest.run(f"timeout 5 bluetoothctl remove {address}")

@@ -61,9 +61,11 @@ def test_a_protected_charger_does_not_pair_by_itself(guest: VirtualMachine) -> N
     assert done.json["read"] == "8", done.err
 
 
-def pair_by_bluetoothctl(guest: VirtualMachine, address: str, capability: str) -> str:
-    """What bluetoothctl says to a person who types `pair`."""
-    return guest.run(f"python3 -S -m bluez.guest.typed {capability} {address}").out
+def pair_by_bluetoothctl(
+    guest: VirtualMachine, address: str, capability: str, code: str = ""
+) -> str:
+    """What bluetoothctl says to a person who types `pair`, and a code."""
+    return guest.run(f"python3 -S -m bluez.guest.typed {capability} {address} {code}").out
 
 
 def address_of(guest: VirtualMachine, name: str) -> str:
