@@ -53,8 +53,9 @@ def test_each_write_is_told_by_reads_only_and_never_by_a_secret(write: str, back
     for read, shows in READ_BACK[write].reads:
         assert bapi.METHODS[read].kind is bapi.Kind.READ
         assert read != "read_pin"
-        for nonsense in (None, 7, "text", [], [1], {}, {"schedules": 1}):
-            assert shows(object(), nonsense) in (True, False)
+        for nonsense in (None, 7, "text", [], [1], {}, {"schedules": 1}, [{"sid": []}]):
+            for written in (object(), None, {}, {"sid": [1, []]}, {"schedules": [ROW, {}]}):
+                assert shows(written, nonsense) in (True, False)
 
 
 def test_every_case_is_in_the_table_and_none_of_it_is_left_out() -> None:

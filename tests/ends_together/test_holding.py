@@ -166,6 +166,14 @@ async def test_only_this_user_can_ask_and_nonsense_changes_nothing(tmp_path: Pat
         assert not path.exists()
 
 
+async def test_a_home_that_takes_no_socket_does_not_hinder_holding(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no directory")
+    async with both_ends(tmp_path / "charger") as ends:
+        await ends.switch_on()
+        async with held(ends, tmp_path / "file" / "home") as (holder, _, _):
+            assert await holder.call("r_sn_") == SERIAL
+
+
 async def test_what_trying_again_cannot_help_ends_it(tmp_path: Path) -> None:
     async with both_ends(tmp_path / "charger") as ends:
         await ends.switch_on()

@@ -64,19 +64,20 @@ def _at_rest_or_charging(written: object, read: object) -> bool:
 
 
 def _schedules_in(written: object, read: object) -> bool:
-    wanted = _rows(_of(written, "schedules"))
-    there = {row.get("sid"): row for row in _rows(read)}
+    wanted, there = _rows(_of(written, "schedules")), _rows(read)
+    names = ("sid", "start", "stop")
     return bool(wanted) and all(
-        (kept := there.get(row.get("sid"))) is not None
-        and all(_clock(kept.get(name)) == _clock(row.get(name)) for name in ("start", "stop"))
+        any(
+            all(_clock(row.get(name)) == _clock(kept.get(name)) for name in names) for kept in there
+        )
         for row in wanted
     )
 
 
 def _schedules_out(written: object, read: object) -> bool:
     unwanted = _of(written, "sid")
-    there = {row.get("sid") for row in _rows(read)}
-    return isinstance(unwanted, list | tuple) and not there.intersection(unwanted)
+    there = [row.get("sid") for row in _rows(read)]
+    return isinstance(unwanted, list | tuple) and not any(each in there for each in unwanted)
 
 
 _LOCKED = 6

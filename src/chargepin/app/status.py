@@ -55,6 +55,7 @@ STATES: Mapping[int, str] = MappingProxyType(
 """`st` of `r_dat`."""
 
 LOCKED = 6
+_LARGEST = 1e15
 
 
 def state_of(number: int) -> str:
@@ -63,6 +64,11 @@ def state_of(number: int) -> str:
 
 
 def number_of(value: Mapping[str, object], name: str) -> float:
-    """A member that should be a number, 0 where it is missing or is none."""
+    """A member that should be a number, 0 where it is missing or is none.
+
+    Whole numbers too large for a float count as none, and so does infinity.
+    """
     number = value.get(name, 0)
-    return float(number) if isinstance(number, int | float) else 0.0
+    if not isinstance(number, int | float) or abs(number) > _LARGEST:
+        return 0.0
+    return float(number)

@@ -151,9 +151,9 @@ async def _bond(session: Session, known: Known) -> Finding:
         tag_key = handshake.bond_tag_key(known.bond.secret, known.identity)
         await session.hello(Credential.BOND, tag_key)
     except WasRefused as was:
-        if was.refusal.code is not RefusalCode.BOND_UNKNOWN:
-            raise
         text = "The charger has forgotten this app."
+        if was.refusal.code is not RefusalCode.BOND_UNKNOWN:
+            text = f"The charger refuses this app's bond: {was.refusal.code.name.lower()}."
         advice = f"chargepin passcode enter {name_of(known.serial)}"
         return Finding("bond", fine=False, text=text, advice=advice)
     text = f"The charger knows this app, as {known.bond.role}."
