@@ -11,7 +11,7 @@ from bumble import crypto
 from bumble.crypto.cryptography import EccKey
 
 ROUNDS = 20
-CODE_MAX = 999_999
+EVEN_BITS = 16
 REQUEST = bytes([0x01, 0x02, 0x00, 0x0D, 16, 0x02, 0x00])  # a keyboard, MITM, bonding
 RESPONSE = bytes([0x02, 0x00, 0x00, 0x0D, 16, 0x02, 0x00])  # a display
 PUBLIC_KEY, CONFIRM, RANDOM, FAILED = 0x0C, 0x03, 0x04, 0x05
@@ -43,8 +43,8 @@ class Guesser:
         return number(self.known)
 
     def _guess(self) -> int:
-        possible = number([*self.known, 1]) <= CODE_MAX
-        return self.bits.randrange(2) if possible else 0
+        """Toss a coin; of the highest bits, fewer are ones."""
+        return self.bits.randrange(2) if len(self.known) < EVEN_BITS else 0
 
     def attempt(self) -> None:
         """Pair as far as it goes, and keep the first bit that was wrong."""

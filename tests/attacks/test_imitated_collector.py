@@ -110,7 +110,7 @@ async def test_collector(tmp_path: Path, tell: Tell) -> None:
     assert max(typed, count) <= ROUNDS
     tell(
         Row(
-            "16 collector, as a charger",
+            "21 collector, as a charger",
             typed,
             f"the code of one window, of who types it {typed} times in its two minutes: a user,"
             " listed and forgotten; never the passcode",

@@ -98,7 +98,7 @@ async def test_guesser_at_an_imitated_charger(tmp_path: Path, tell: Tell) -> Non
     assert attempts <= ROUNDS
     tell(
         Row(
-            "15 guesser at an imitated charger",
+            "20 guesser at an imitated charger",
             0,
             "nothing: ours has no passkey that stays (see 11)",
             f"the passcode, after {mean(needed):.1f} attempts on average, at most {max(needed)};"

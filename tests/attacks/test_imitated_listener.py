@@ -86,7 +86,7 @@ async def test_listener_at_the_dialog(tmp_path: Path, tell: Tell) -> None:
             assert await pairs(phone, code)
     tell(
         Row(
-            "17 listener at the dialog",
+            "22 listener at the dialog",
             1,
             "a code that is used up: it pairs neither outside a window nor in the next one",
             f"the whole passcode from one recorded pairing, in {took_ms:.1f} ms; it pairs for good",
