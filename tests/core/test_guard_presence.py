@@ -110,12 +110,17 @@ def test_in_the_eu_profile_presence_is_needed_and_nobody_can_switch_that_off() -
     bench.wait(600)
     link = bench.by_nothing()
     assert bench.command(link, FIRST) == denied(link, commands.PRESENCE_NEEDED)
+    assert bench.guard.unattended(bench.now_s)
     bench.press()
+    assert not bench.guard.unattended(bench.now_s)
     without = commands.SetPolicy(Policy(first_set_needs_presence=False))
     assert bench.command(link, without) == denied(link, commands.PROFILE_DECIDES)
     with_presence = commands.SetPolicy(Policy(first_set_needs_presence=True))
     assert bench.command(link, with_presence) == done(link)
     assert bench.command(link, FIRST)[0] == Answer(link)
+    bench.wait(600)
+    assert not bench.guard.unattended(bench.now_s)
+    assert not Bench(NEEDS_PRESENCE).guard.unattended(1e6)
 
 
 def test_the_profile_and_its_policy_outlive_a_reset() -> None:

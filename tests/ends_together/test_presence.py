@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from bluetooth_phone import bluetooth_phone
 from chargepin.app import errors
 from chargepin.charger.button import HELD_S, Presses
+from chargepin.charger.daemon import address_of
 from chargepin.charger.store import look_into
 from chargepin.core.durable import Mode, Profile
 from chargepin.core.guard_state import FIRST_MINUTES_S
@@ -31,11 +33,14 @@ async def test_a_charger_of_the_eu_profile_wants_somebody_at_its_button(tmp_path
         manual_loop().advance(FIRST_MINUTES_S)
         inside = await phone.enter()
         assert inside.presence_needed
-        with pytest.raises(errors.ChargerRefused) as refused:
-            await inside.set_passcode()
-        assert refused.value.refusal == "presence_needed"
+        for asked in (inside.set_passcode, inside.status, inside.update_offered):
+            with pytest.raises(errors.ChargerRefused) as refused:
+                await asked()
+            assert refused.value.refusal == "presence_needed"
+        assert await inside.presence_policy()
         daemon._press()
         await noted(ends, "button_pressed")
+        assert (await inside.status()).passcode == "open"
         with pytest.raises(errors.ChargerRefused) as refused:
             await inside.set_presence_policy(needed=False)
         assert refused.value.refusal == "profile_decides"
@@ -49,11 +54,28 @@ async def test_a_charger_of_the_eu_profile_wants_somebody_at_its_button(tmp_path
         assert durable.policy.first_set_needs_presence
 
 
+async def test_without_presence_the_stock_service_answers_nothing_either(tmp_path: Path) -> None:
+    async with both_ends(tmp_path) as ends:
+        daemon = await ends.switch_on(profile="eu")
+        async with bluetooth_phone(ends.room.address, address_of(daemon._store)) as phone:
+            link = await phone.connected()
+            await link.connection.pair()
+            assert isinstance(await link.value("r_dat"), dict)
+            manual_loop().advance(FIRST_MINUTES_S)
+            for method in ("r_dat", "w_lck", "rebot"):
+                assert await link.refusal(method) == "presence_needed"
+            assert (await link.ask("r_sn_")).error is None
+            await link.close()
+
+
 async def test_a_restart_by_software_is_no_power_up(tmp_path: Path) -> None:
     """Else whoever may restart an open charger would be taken for somebody who stands there."""
     async with both_ends(tmp_path) as ends:
-        await ends.switch_on(profile="eu")
+        await ends.switch_on()
         phone = await ends.phone()
+        inside = await phone.enter()
+        await inside.set_presence_policy(needed=True)
+        await inside.close()
         for _ in range(2):
             manual_loop().advance(FIRST_MINUTES_S - 1)
             inside = await phone.enter()

@@ -41,6 +41,7 @@ _WHILE_DOWNGRADED = (
     *("fw_v_", "r_sn_", "gupdc", "supds", "supdp"),
     *("update.check", "update.start", "update.progress"),
 )
+_WHILE_UNATTENDED = ("fw_v_", "r_sn_", "ping", "policy.get")
 
 
 class Note(Protocol):
@@ -127,8 +128,11 @@ class Requests:
     def _denial(self, role: Role, method: str) -> commands.Denial | None:
         if role < method_of(method).role:
             return commands.ROLE_TOO_LOW
-        if self._inside.guard().downgraded and method not in _WHILE_DOWNGRADED:
+        guard = self._inside.guard()
+        if guard.downgraded and method not in _WHILE_DOWNGRADED:
             return commands.UPDATE_NEEDED
+        if guard.unattended(self._inside.now_s()) and method not in _WHILE_UNATTENDED:
+            return commands.PRESENCE_NEEDED
         return None
 
     async def _own_request(
@@ -199,7 +203,8 @@ class Requests:
                 request = bapi.decode_request(raw)
             except bapi.BapiError:
                 continue  # as real chargers do: silence
-            denial = None if mode is Mode.OPEN else self._denial(Role.USER, request.met)
+            role = Role.OWNER if mode is Mode.OPEN else Role.USER
+            denial = self._denial(role, request.met)
             if denial is None and mode is Mode.PROTECTED and request.met == "set_pin":
                 reply = await self._login(link, request)
             elif denial is None:

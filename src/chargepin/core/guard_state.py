@@ -9,7 +9,7 @@ from typing import TypeAlias
 from chargepin.core import commands
 from chargepin.core.bonds import Bond, Role
 from chargepin.core.catalogue import PASSCODE_SINCE, Version
-from chargepin.core.durable import Durable, Mode
+from chargepin.core.durable import Durable, Mode, Profile
 from chargepin.core.handshake import Verifier
 from chargepin.core.identity import Credential, Flag, RefusalCode, State
 from chargepin.core.lockout import Lockout
@@ -302,6 +302,14 @@ class Guard:
         if not self.durable.policy.first_set_needs_presence:
             return True
         return self.present(now_s) or now_s < self.started_s + FIRST_MINUTES_S
+
+    def unattended(self, now_s: float) -> bool:
+        """Made for the EU, without a passcode, and nobody stands there: only that would be set up.
+
+        EN 18031 (with Decision (EU) 2025/138) wants no use of a product without a password.
+        """
+        open_eu = self.durable.mode is Mode.OPEN and self.durable.profile is Profile.EU
+        return open_eu and not self.first_set_allowed(now_s)
 
 
 @dataclass(frozen=True, slots=True)
