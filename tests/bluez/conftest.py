@@ -1,7 +1,9 @@
 """One guest and one radio for all of these tests; what they leave is kept when one fails."""
 
 import platform
+import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -28,7 +30,8 @@ class World:
 
 
 @pytest.fixture(scope="session")
-def image() -> Image:
+def image(kept: None) -> Image:
+    del kept  # it ends after everything that needs the image
     if platform.machine() != "x86_64" or missing():
         not_here(f"needs {', '.join(missing()) or 'an x86-64 Debian'}: {INSTALL}")
     try:
@@ -56,6 +59,7 @@ def world(image: Image, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wo
         scripted = str(ROOT / "tests/app/scripted_charger.py")
         stack.enter_context(running(directory / "scripted.log", scripted, radio))
         guest = stack.enter_context(VirtualMachine(image, radio, directory / "guest"))
+        _GUESTS.append(guest)
         yield World(guest, radio, directory)
         guest.keep()
 
@@ -65,22 +69,41 @@ def guest(world: World) -> VirtualMachine:
     return world.guest
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _kept(
+@pytest.fixture(scope="session")
+def kept(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[None]:
     """Keep every log of a session in which a test failed, once all programs have ended."""
     shutil.rmtree(FAILED, ignore_errors=True)
     yield
     if request.session.testsfailed:
-        for directory in tmp_path_factory.getbasetemp().glob("bluez*"):
-            shutil.copytree(directory, FAILED / directory.name, ignore=_no_secrets)
+        for directory in tmp_path_factory.getbasetemp().glob("bluez*[0-9]"):
+            kept = FAILED / directory.name
+            shutil.copytree(directory, kept, ignore=_no_secrets)
+            for capture in kept.glob("*.btsnoop"):
+                _write_pairings(capture)
 
 
 def _no_secrets(_: str, names: list[str]) -> set[str]:
-    return {name for name in names if name in {OPEN, PROTECTED, "factory-passcode", "home"}}
+    """Charger's data, apps' homes and passcode files are left out."""
+    return {name for name in names if re.fullmatch(r"WB\d+|home.*|.*passcode.*", name)}
+
+
+def _write_pairings(capture: Path) -> None:
+    """Beside a capture, every SMP packet in it as text, where tshark is there."""
+    if shutil.which("tshark"):
+        with capture.with_name("smp.txt").open("wb") as text:
+            command = ["tshark", "-r", str(capture), "-t", "ad", "-Y", "btsmp", "-O", "btsmp"]
+            subprocess.run(command, stdout=text, stderr=subprocess.DEVNULL, check=False)
+
+
+_GUESTS: list[VirtualMachine] = []
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for guest in _GUESTS:
+        known = "" if guest.image.pinned else ", not the one that these tests were written with"
+        booted = f"Guest: Linux {guest.kernel}{known}; booted in {guest.booted_s:.0f} s."
+        terminalreporter.line(booted)
     if FAILED.is_dir():
         terminalreporter.line(f"The guest's logs and the radio's capture are in {FAILED}.")

@@ -19,10 +19,11 @@ from typing import IO, Final
 
 ROOT: Final = Path(__file__).parents[2]
 CACHE: Final = ROOT / ".cache" / "bluez"
-# Later builds of 6.1 (6.1.192) have a fault that stops the machine when a peripheral has
-# forgotten the bond with this central: list_del in hci_chan_del.
-KERNEL: Final = "linux-image-6.1.0-50-amd64"
-ANY_KERNEL: Final = "linux-image-amd64"
+# In this order, the first that Debian still has. Later builds of 6.1 (6.1.192) have a fault that
+# stops the machine when a peripheral has forgotten the bond with this central: list_del in
+# hci_chan_del. The last two are whatever is newest of their line.
+KERNELS: Final = ("linux-image-6.1.0-50-amd64", "linux-image-6.12-amd64", "linux-image-amd64")
+KERNEL_VARIABLE: Final = "CHARGEPIN_GUEST_KERNEL"  # names another, to try it
 PACKAGES: Final = ("bluez", "bluez-test-tools", "busybox-static", "dbus-daemon", "kmod", "python3")
 MODULES: Final = (
     *("drbg", "jitterentropy_rng", "hmac", "sha512_generic", "sha256_generic"),  # for ECDH
@@ -61,13 +62,18 @@ _GROUPS: Final = "root:x:0:\nmessagebus:x:101:\nbluetooth:x:102:\nstranger:x:100
 class Image:
     """A kernel, archives to lay over each other, and what is in them.
 
-    python: of the guest. pinned: whether the kernel is the one that is known to be sound.
+    python: of the guest. package: the kernel's.
     """
 
     kernel: Path
     archives: tuple[Path, ...]
     python: tuple[int, int]
-    pinned: bool
+    package: str
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the kernel is the one that is known to be sound."""
+        return self.package == KERNELS[0]
 
 
 def missing() -> list[str]:
@@ -78,16 +84,16 @@ def missing() -> list[str]:
 def built() -> Image:
     """The image, from the cache where nothing that goes into it has changed."""
     CACHE.mkdir(parents=True, exist_ok=True)
-    source = Path(__file__).read_bytes()
+    source = Path(__file__).read_bytes() + os.environ.get(KERNEL_VARIABLE, "").encode()
     with (CACHE / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         system = _cached("system", source, _build_system)
-        major, minor, pinned = (system / "about").read_text().split()
+        major, minor, package = (system / "about").read_text().split()
         python = (int(major), int(minor))
         inputs = source + _locked_wheels().encode()
         wheels = _cached("wheels", inputs, lambda place: _build_wheels(place, python))
     archives = (system / "archive.cpio", wheels / "archive.cpio")
-    return Image(system / "vmlinuz", archives, python, pinned == "yes")
+    return Image(system / "vmlinuz", archives, python, package)
 
 
 def _cached(name: str, inputs: bytes, build: Callable[[Path], None]) -> Path:
@@ -118,8 +124,8 @@ def _build_system(place: Path) -> None:
     _configure(root, library.name)
     python = (3, int(library.name.partition(".")[2]))
     _archive(root, place, python, library.relative_to(root))
-    pinned = "yes" if kernel.name.startswith(f"{KERNEL}_") else "no"
-    (place / "about").write_text(f"{python[0]} {python[1]} {pinned}\n")
+    package = kernel.name.partition("_")[0]
+    (place / "about").write_text(f"{python[0]} {python[1]} {package}\n")
     shutil.rmtree(debs)
 
 
@@ -150,12 +156,31 @@ def _downloaded(debs: Path) -> Path:
         options += ["-o", "APT::Sandbox::User=root"]
     get = ["apt-get", *options, "-y", "-qq", "--no-install-recommends", "--download-only"]
     _run([*get, "install", *PACKAGES])
-    kernel = KERNEL
-    if not _run(["apt-cache", "show", "--quiet=0", KERNEL], check=False).strip():
-        depends = _run(["apt-cache", "depends", ANY_KERNEL])
-        kernel = re.findall(r"Depends: (linux-image-\S+)", depends)[0]
-    _run(["apt-get", *options, "-qq", "download", kernel], cwd=debs)
-    return next(debs.glob(f"{kernel}_*.deb"))
+    return kernel(debs, options)
+
+
+def kernel(debs: Path, options: Sequence[str] = ()) -> Path:
+    """Fetch the first kernel that can be had. Raises RuntimeError that says why none can."""
+    chosen = os.environ.get(KERNEL_VARIABLE)
+    complaints = []
+    for name in (chosen,) if chosen else KERNELS:
+        try:
+            package = _package_of(name)
+            _run(["apt-get", *options, "-qq", "download", package], cwd=debs)
+            return next(debs.glob(f"{package}_*.deb"))
+        except RuntimeError as error:
+            complaints.append(f"{name}: {error}")
+    raise RuntimeError(
+        "no kernel for the guest can be had from Debian's archive; `apt-get update` may help. "
+        + " ".join(complaints)
+    )
+
+
+def _package_of(name: str) -> str:
+    """A kernel's own package, which some names only lead to. Raises RuntimeError."""
+    _run(["apt-cache", "show", name])
+    leads_to = re.search(r"Depends: (linux-image-\S+)", _run(["apt-cache", "depends", name]))
+    return leads_to[1] if leads_to else name
 
 
 def _unpack(debs: Path, root: Path) -> None:

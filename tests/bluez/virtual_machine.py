@@ -47,7 +47,7 @@ class VirtualMachine:
     """
 
     def __init__(self, image: Image, radio: str | None, directory: Path) -> None:
-        self._image = image
+        self.image = image
         self._radio = radio
         self.directory = directory
         self.joined = (radio, radio) if radio else (_free_endpoint(), _free_endpoint())
@@ -57,7 +57,7 @@ class VirtualMachine:
 
     def __enter__(self) -> Self:
         self.directory.mkdir(parents=True, exist_ok=True)
-        _laid_over(self._image, self.directory / "initrd")
+        _laid_over(self.image, self.directory / "initrd")
         with socket.create_server(("127.0.0.1", 0)) as waiting:
             begun = time.monotonic()
             with (self.directory / "qemu.log").open("wb") as log:
@@ -120,7 +120,7 @@ class VirtualMachine:
             *("qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none"),
             *("-no-reboot", "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max"),
             *("-smp", "1", "-m", str(MEMORY_MB), "-append", options),
-            *("-kernel", str(self._image.kernel), "-initrd", str(self.directory / "initrd")),
+            *("-kernel", str(self.image.kernel), "-initrd", str(self.directory / "initrd")),
             *("-serial", f"file:{self.directory / 'console.log'}"),
             *("-device", "virtio-serial-pci"),
             *("-chardev", f"socket,id=hci,{first}"),
