@@ -111,6 +111,8 @@ def charger(
     if imitate is not None:
         if software is not None:
             raise typer.BadParameter("--imitate names the software: leave --software out")
+        if profile != "none":
+            raise typer.BadParameter("--imitate has no profile: it is insecure on purpose")
         _started(
             partial(
                 _imitating,
