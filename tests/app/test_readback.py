@@ -9,6 +9,8 @@ DATA = {"st": 1, "cur": 16, "usid": 4711, "L1": 0}
 ROW = {"sid": 1, "start": 2330, "stop": 600, "days": [1, 1, 1, 1, 1, 0, 0], "mcr": 16}
 SHOWN = {"sid": 1, "start": "2330", "stop": "0600", "days": 31, "mcr": 16}
 
+NONSENSE: list[object] = [None, 7, "text", [], [1], {}, {"schedules": 1}, [{"sid": []}]]
+
 # write, parameter, read, answer that shows it, answer that shows that it was ignored
 CASES: list[tuple[str, object, str, object, object]] = [
     ("w_lck", 1, "r_lck", 1, 0),
@@ -53,7 +55,7 @@ def test_each_write_is_told_by_reads_only_and_never_by_a_secret(write: str, back
     for read, shows in READ_BACK[write].reads:
         assert bapi.METHODS[read].kind is bapi.Kind.READ
         assert read != "read_pin"
-        for nonsense in (None, 7, "text", [], [1], {}, {"schedules": 1}, [{"sid": []}]):
+        for nonsense in NONSENSE:
             for written in (object(), None, {}, {"sid": [1, []]}, {"schedules": [ROW, {}]}):
                 assert shows(written, nonsense) in (True, False)
 

@@ -7,6 +7,7 @@ is answered with {"name": "WB123456"} once the link is free, or not at all.
 import asyncio
 import contextlib
 import secrets
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -36,13 +37,6 @@ class _Answer(msgspec.Struct, frozen=True):
 @asynccontextmanager
 async def lendable(home: Path, serial: str, holder: Holder) -> AsyncIterator[None]:
     """Let `ask_holders` reach this holder, if the home's file system has sockets at all."""
-    path = home / f"hold-{serial}-{secrets.token_hex(4)}.sock"
-    try:
-        private_directory(home)
-        bound = private_socket(path)
-    except OSError:
-        yield  # it can be held all the same
-        return
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -56,12 +50,25 @@ async def lendable(home: Path, serial: str, holder: Holder) -> AsyncIterator[Non
         finally:
             writer.close()
 
+    path = home / f"hold-{serial}-{secrets.token_hex(4)}.sock"
+    bound = _bound(path)
+    if bound is None:
+        yield  # it can be held all the same
+        return
     server = await asyncio.start_unix_server(talk, sock=bound, limit=_LONGEST_LINE_BYTES)
     try:
         yield
     finally:
         server.close()
         path.unlink(missing_ok=True)
+
+
+def _bound(path: Path) -> socket.socket | None:
+    try:
+        private_directory(path.parent)
+        return private_socket(path)
+    except OSError:
+        return None
 
 
 async def ask_holders(home: Path, serial: str, away_s: float) -> int:

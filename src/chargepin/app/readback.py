@@ -65,13 +65,11 @@ def _at_rest_or_charging(written: object, read: object) -> bool:
 
 def _schedules_in(written: object, read: object) -> bool:
     wanted, there = _rows(_of(written, "schedules")), _rows(read)
-    names = ("sid", "start", "stop")
-    return bool(wanted) and all(
-        any(
-            all(_clock(row.get(name)) == _clock(kept.get(name)) for name in names) for kept in there
-        )
-        for row in wanted
-    )
+    return bool(wanted) and all(any(_same_times(row, kept) for kept in there) for row in wanted)
+
+
+def _same_times(row: Mapping[str, object], kept: Mapping[str, object]) -> bool:
+    return all(_clock(row.get(name)) == _clock(kept.get(name)) for name in ("sid", "start", "stop"))
 
 
 def _schedules_out(written: object, read: object) -> bool:
