@@ -119,8 +119,15 @@ def setup_of(
         directory=directory,
         layout=family.layout if radio_module is None else layout_named(radio_module),
         factory_passcode=factory,
-        profile=Profile(profile),
+        profile=_profile(profile),
     )
+
+
+def _profile(word: str) -> Profile:
+    for profile in Profile:
+        if profile.value == word:
+            return profile
+    raise ValueError(f"there is no profile {word!r}, but {' and '.join(p.value for p in Profile)}")
 
 
 class StoredBonds:
