@@ -38,6 +38,7 @@ READ, BLOB, MULTIPLE, VARIABLE, BY_TYPE, BY_VALUE = 0x0A, 0x0C, 0x0E, 0x20, 0x08
 WRITE, COMMAND, PREPARE, EXECUTE, SIGNED, MTU, INFORM = 0x12, 0x52, 0x16, 0x18, 0xD2, 0x02, 0x04
 ERROR, NOTIFIED, INDICATED = 0x01, 0x1B, 0x1D
 CCCD = b"\x02\x29"
+OWN_FEATURES = b"\x29\x2b"  # what each link says of itself (Vol 3, Part G, 7.2)
 EVERYTHING = (0x0001, 0xFFFF)
 FENCE = b"\x04\xff\xff\xff\xff"  # answered with an error, always, and in its turn
 WANTED = 6
@@ -78,7 +79,8 @@ class Trespasser:
             for at in range(2, len(answer), size):
                 (handle,) = struct.unpack_from("<H", answer, at)
                 kinds[handle] = answer[at + 2 : at + size]
-        uuids = {UUID(each.uuid) for each in STOCK.characteristics}
+        asked = (*STOCK.characteristics, *(STOCK.ota.characteristics if STOCK.ota else ()))
+        uuids = {UUID(each.uuid) for each in asked}
         stock = {handle for uuid, handle in (await values(wire)).items() if uuid in uuids}
         cccds = {at + 1 for at in stock if kinds.get(at + 1) == CCCD}
         return cls(wire, kinds, stock | cccds)
@@ -117,7 +119,7 @@ class Trespasser:
             for how, question in (*self.reads(handle), *self.writes(handle)):
                 await self.tries(how, question)
         for handle in sorted(set(self.kinds) - self.closed):
-            if len(self.kinds[handle]) == 2 and self.kinds[handle] != CCCD:
+            if len(self.kinds[handle]) == 2 and self.kinds[handle] not in {CCCD, OWN_FEATURES}:
                 for opcode in (WRITE, COMMAND):
                     await self.tries("overwrites", pdu(opcode, handle, then=b"\xff\xff"))
                 await self.tries("prepares", pdu(PREPARE, handle, 0, then=b"\xff\xff"))
@@ -211,7 +213,7 @@ async def test_trespasser(tmp_path: Path, tell: Tell) -> None:
         assert other.events
     tell(
         Row(
-            "15 trespasser",
+            "20 trespasser",
             it.attempts,
             "nothing read, written or heard; every request is answered",
             f"of a stock Bumble charger: {', '.join(sorted(other.gained))}; and it hears what is"

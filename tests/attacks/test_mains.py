@@ -22,7 +22,6 @@ from chargepin.charger.daemon import Rule
 from chargepin.charger.ports import StoreFailed
 from chargepin.charger.store import look_into
 from chargepin.core import guard
-from chargepin.core.catalogue import Version
 from chargepin.core.durable import Durable
 from chargepin.core.guard_state import Event, Guard, Step
 from core.guard_faults import charged_after_the_check, with_lockout
@@ -221,9 +220,9 @@ def started_without_waits(patch: pytest.MonkeyPatch) -> None:
     """For the same: what a start finds of a pause is over."""
     powered_up = guard.powered_up
 
-    def started(durable: Durable, software: Version, oldest_app: Version) -> Step:
+    def started(durable: Durable, *given: Any) -> Step:
         lockout = replace(durable.lockout, step=0, paused_until_s=0.0)
-        return with_lockout(powered_up(durable, software, oldest_app), lockout)
+        return with_lockout(powered_up(durable, *given), lockout)
 
     patch.setattr(guard, "powered_up", started)
 
@@ -244,7 +243,7 @@ async def test_mains(tmp_path: Path, tell: Tell, monkeypatch: pytest.MonkeyPatch
     assert 0.0 in (await waits(tmp_path / "clock", monkeypatch, by_the_wall_clock))[1]
     tell(
         Row(
-            "17 at the mains",
+            "22 at the mains",
             held.attempts + len(by_switch) + len(by_clock),
             f"nothing: {held.answered} answers, {held.counted} counted; each pause is waited out",
             f"{late.free} of {late.answered} answers for nothing where only a confirmation is"

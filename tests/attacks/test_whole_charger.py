@@ -203,7 +203,8 @@ def test_stranger(before: Before, tell: Tell, monkeypatch: pytest.MonkeyPatch) -
             "18 stranger in the house",
             machine.deeds,
             f"nothing in {machine.stories} stories; the owner always gets in, and the car charges",
-            f"each of {len(found)} planted faults is found: {', '.join(found)}",
+            f"each of {len(found)} planted faults is found: charged after the check, a budget for"
+            " each link, answered before it is stored",
             "the rules, one task, and what it stores before it says anything",
         )
     )
