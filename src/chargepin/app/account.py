@@ -12,7 +12,8 @@ from urllib.parse import quote
 import httpx
 import msgspec
 
-from chargepin.app.errors import AccountRefused, AccountUnreachable, UpdateNeeded, VaultError
+from chargepin.app.answers import Answer, reaching
+from chargepin.app.errors import AccountRefused, AccountUnreachable, VaultError
 from chargepin.app.ports import SIGN_IN_FILE, Candidate
 from chargepin.core import messages
 from chargepin.core.decoding import Undecodable, decoded
@@ -234,18 +235,10 @@ class AccountClient:
         headers = {} if last_id is None else {"Last-Event-ID": str(last_id)}
         timeout = httpx.Timeout(_TIMEOUT_S, read=_SILENCE_S)
         request = self._request("GET", "/v1/events", headers=headers, timeout=timeout)
-        async with _reaching(self.url):
-            response = await self._http.send(request, stream=True)
-        try:
-            async with _reaching(self.url):
-                if response.is_error:
-                    await response.aread()
-                    raise _refusal(response, self.url)
-                async for line in response.aiter_lines():
-                    if line.startswith("data:"):
-                        yield _decoded(line.removeprefix("data:").encode(), Event, self.url)
-        finally:
-            await response.aclose()
+        async with self._answer(request) as answer:
+            async for line in answer.lines():
+                if line.startswith(b"data:"):
+                    yield answer.decoded(line.removeprefix(b"data:"), Event)
 
     # ---- asking --------------------------------------------------------------------------------
 
@@ -258,7 +251,8 @@ class AccountClient:
         headers: dict[str, str] | None = None,
         timeout: httpx.Timeout | float = _TIMEOUT_S,
     ) -> httpx.Request:
-        headers = {"Content-Type": "application/json", **(headers or {})}
+        plain = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+        headers = {**plain, **(headers or {})}
         if self._sign_in is not None:
             headers["Authorization"] = f"Bearer {self._sign_in.token}"
         return self._http.build_request(
@@ -269,11 +263,19 @@ class AccountClient:
         self, method: str, path: str, kind: type[_T], body: msgspec.Struct | None = None
     ) -> _T:
         content = None if body is None else msgspec.json.encode(body)
-        async with _reaching(self.url):
-            response = await self._http.send(self._request(method, path, content=content))
-        if response.is_error:
-            raise _refusal(response, self.url)
-        return _decoded(response.content, kind, self.url)
+        async with self._answer(self._request(method, path, content=content)) as answer:
+            return answer.decoded(await answer.whole(), kind)
+
+    @asynccontextmanager
+    async def _answer(self, request: httpx.Request) -> AsyncIterator[Answer]:
+        async with reaching(self.url):
+            response = await self._http.send(request, stream=True)
+            try:
+                answer = Answer(response, self.url)
+                await answer.accept()
+                yield answer
+            finally:
+                await response.aclose()
 
 
 async def sign_in(home: Path, url: str, person: str, password: str, *, new: bool) -> None:
@@ -345,56 +347,4 @@ def _candidate(kept: messages.KeptPasscode) -> Candidate:
         state=kept.state,
         profile=kept.profile,
         owner_token=None if token is None else bytes.fromhex(token),
-    )
-
-
-@asynccontextmanager
-async def _reaching(url: str) -> AsyncIterator[None]:
-    """Whatever happens on the way becomes AccountUnreachable, without what was sent."""
-    try:
-        yield
-    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-        raise AccountUnreachable(
-            f"The account service at {url} does not answer.", retry_after_s=0.0
-        ) from error
-    except (httpx.HTTPError, httpx.StreamError) as error:
-        raise AccountUnreachable(
-            f"The connection to the account service at {url} broke off; what was asked may have "
-            "been done.",
-            may_have_happened=True,
-            retry_after_s=0.0,
-        ) from error
-
-
-def _refusal(response: httpx.Response, url: str) -> Exception:
-    """The error that an answer stands for."""
-    try:
-        problem = decoded(response.content, messages.ProblemReply).error
-    except Undecodable:
-        return _no_service(url)
-    if response.status_code == httpx.codes.UPGRADE_REQUIRED:
-        return UpdateNeeded(problem.message, side="app", needed=problem.needed or "")
-    if response.is_server_error:
-        # Not a no, but a service in trouble: what was asked for is worth asking again.
-        return AccountUnreachable(
-            problem.message,
-            may_have_happened=problem.code == ProblemCode.INTERNAL,
-            retry_after_s=problem.retry_after_s or 0.0,
-        )
-    return AccountRefused(
-        problem.message, refusal=problem.code, retry_after_s=problem.retry_after_s
-    )
-
-
-def _decoded(content: bytes, kind: type[_T], url: str) -> _T:
-    try:
-        return decoded(content, kind)
-    except Undecodable:
-        raise _no_service(url) from None
-
-
-def _no_service(url: str) -> AccountUnreachable:
-    return AccountUnreachable(
-        f"What answers at {url} is no account service, or one of another time.",
-        may_have_happened=True,
     )
