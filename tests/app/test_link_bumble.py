@@ -307,6 +307,14 @@ async def test_a_scan_ends_with_the_adapter(room: Room, radio: BumbleRadio) -> N
 # Connecting
 
 
+async def test_an_adapter_lost_while_a_command_is_given_up(radio: BumbleRadio) -> None:
+    host = radio._device.host
+    host.pending_response = asyncio.get_running_loop().create_future()
+    host.pending_response.cancel()
+    host.on_transport_lost()  # type: ignore[no-untyped-call] # Bumble's own
+    assert host.pending_response is None
+
+
 async def test_a_connection_knows_its_characteristics(link: BumbleLink) -> None:
     assert {ECHO, HINT, TOLD, GUARDED, SILENT} <= link.characteristics
     assert link.att_mtu == 247

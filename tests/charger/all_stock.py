@@ -60,8 +60,13 @@ class Stock:
     written: "asyncio.Queue[bytes]"
 
     async def connected(self) -> Connection:
+        """A link that both ends know of."""
+        known = asyncio.Event()
+        self.charger.once(Device.EVENT_CONNECTION, lambda _: known.set())
         async with asyncio.timeout(PATIENCE_S):
-            return await self.phone.connect(hci.Address(CHARGER))
+            connection = await self.phone.connect(hci.Address(CHARGER))
+            await known.wait()
+        return connection
 
     async def advertise(self) -> None:
         """Be found again: it was until somebody connected."""

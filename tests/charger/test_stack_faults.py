@@ -130,6 +130,15 @@ async def test_a_new_private_address_is_not_the_one_that_is_told(stock: Stock) -
     assert controller.random_address == told
 
 
+async def test_a_controller_lost_while_a_command_is_given_up_raises(stock: Stock) -> None:
+    host = stock.phone.host
+    host.pending_response = asyncio.get_running_loop().create_future()
+    host.pending_response.cancel()
+    with pytest.raises(asyncio.InvalidStateError):
+        host.on_transport_lost()  # type: ignore[no-untyped-call] # Bumble's own
+    host.pending_response = None
+
+
 async def test_drain_returns_while_packets_wait() -> None:
     handed: list[hci.HCI_Packet] = []
     queue = DataPacketQueue(max_packet_size=27, max_in_flight=1, send=handed.append)

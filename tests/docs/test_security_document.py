@@ -1,16 +1,10 @@
-"""Every test that docs/security.md names is there."""
+"""Every test that docs/security.md names without its file is there."""
 
 import re
 from pathlib import Path
 
 TESTS = Path(__file__).parents[1]
 TEXT = (TESTS.parent / "docs" / "security.md").read_text(encoding="utf-8")
-
-
-def test_the_files_are_there() -> None:
-    named = set(re.findall(r"`((?:\w+/)+test_\w+\.py)`", TEXT))
-    assert len(named) > 20
-    assert {name for name in named if not (TESTS / name).is_file()} == set()
 
 
 def test_the_functions_are_there() -> None:

@@ -77,9 +77,18 @@ def _device(controller: Controller, address: hci.Address, keys: KeptKeys) -> Dev
         gatt_service_enabled=False,
     )
     transport = controller.transport
-    device = Device(config=configuration, host=Host(transport.source, transport.sink))
+    device = Device(config=configuration, host=_Host(transport.source, transport.sink))
     device.keystore = keys
     return device
+
+
+class _Host(Host):
+    """Bumble's host; it may lose its controller in the moment in which a command is given up."""
+
+    def on_transport_lost(self) -> None:
+        if self.pending_response is not None and self.pending_response.done():
+            self.pending_response = None  # Bumble would answer it a second time
+        super().on_transport_lost()  # type: ignore[no-untyped-call] # Bumble's own
 
 
 async def _power_on(controller: Controller, device: Device) -> None:
