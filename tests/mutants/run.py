@@ -6,7 +6,7 @@
 Each mutant runs in a process of its own against the module's own tests, the fast ones first. It is
 killed when a test fails or does not end. A survivor has to be explained in
 tests/mutants/survivors.json, or this fails; so it does when fewer than 90 of 100 are killed.
---report writes tests/mutants/report.json, which names the sources that it is about.
+--report brings tests/mutants/report.json up to date, which names the sources that it is about.
 """
 
 import argparse
@@ -193,7 +193,7 @@ def _good_enough(about: Mapping[str, object]) -> bool:
 def main() -> int:
     """Run the command; gives the exit code."""
     parser = argparse.ArgumentParser(description="Mutation testing of the core.")
-    parser.add_argument("--report", action="store_true", help=f"write {REPORT.name}")
+    parser.add_argument("--report", action="store_true", help=f"bring {REPORT.name} up to date")
     parser.add_argument("modules", nargs="*", metavar="MODULE", help=", ".join(TESTS))
     options = parser.parse_args()
     os.chdir(ROOT)
@@ -203,7 +203,9 @@ def main() -> int:
     modules = options.modules or list(TESTS)
     report = {module: _about(module, explained) for module in modules}
     if options.report:
-        REPORT.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        known = json.loads(REPORT.read_text(encoding="utf-8")) if REPORT.exists() else {}
+        whole = {module: (known | report)[module] for module in TESTS if module in known | report}
+        REPORT.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
     return 0 if all(map(_good_enough, report.values())) else 1
 
 
