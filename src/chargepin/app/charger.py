@@ -21,7 +21,7 @@ from chargepin.app.errors import (
 from chargepin.app.everyday import is_locked, pause_value
 from chargepin.app.ports import Candidate
 from chargepin.app.session import Session
-from chargepin.app.status import Status, number_of, state_of
+from chargepin.app.status import Status, number_of, power_kw, state_of
 from chargepin.core import bapi, gatt
 from chargepin.core.catalogue import PASSCODE_SINCE, Version, name_of
 from chargepin.core.identity import Flag, State
@@ -235,7 +235,7 @@ class Charger:
             name=self.name,
             software=self.software_text,
             state=state_of(int(number_of(data, "st"))),
-            power_kw=number_of(data, "cp"),
+            power_kw=power_kw(data),
             current_a=int(number_of(data, "cur")),
             energy_kwh=number_of(data, "en") / 100,
             locked=await is_locked(self.call, data),

@@ -55,6 +55,8 @@ STATES: Mapping[int, str] = MappingProxyType(
 """`st` of `r_dat`."""
 
 LOCKED = 6
+_CHARGING = 1
+_VOLTS = 230
 _LARGEST = 1e15
 
 
@@ -72,3 +74,13 @@ def number_of(value: Mapping[str, object], name: str) -> float:
     if not isinstance(number, int | float) or abs(number) > _LARGEST:
         return 0.0
     return float(number)
+
+
+def power_kw(status: Mapping[str, object]) -> float:
+    """Give the charging power; the original Pulsar tells only its currents, in tenths of A."""
+    if "cp" in status:
+        return number_of(status, "cp")
+    if number_of(status, "st") != _CHARGING:
+        return 0.0
+    tenths_a = sum(number_of(status, phase) for phase in ("L1", "L2", "L3"))
+    return round(tenths_a / 10 * _VOLTS / 1000, 3)
