@@ -17,6 +17,7 @@ from chargepin.app.errors import Busy, ChargepinError, LinkLost, NotFound, WeakS
 from chargepin.app.link_bumble.asking import AskCode, Asking
 from chargepin.app.link_bumble.bonds import KeptKeys
 from chargepin.app.link_bumble.link import BumbleLink, look_at
+from chargepin.app.link_bumble.smp import CarefulSession
 from chargepin.app.ports import AttRefused, Found
 from chargepin.core.gatt import parse_advertising
 from chargepin.machine.controller import Controller, ControllerError, open_controller
@@ -79,6 +80,7 @@ def _device(controller: Controller, address: hci.Address, keys: KeptKeys) -> Dev
     transport = controller.transport
     device = Device(config=configuration, host=_Host(transport.source, transport.sink))
     device.keystore = keys
+    device.smp_session_proxy = CarefulSession
     return device
 
 
