@@ -44,6 +44,9 @@ _WHILE_DOWNGRADED = (
 _WHILE_UNATTENDED = ("fw_v_", "r_sn_", "ping", "policy.get")
 
 
+_REPLIES_TOGETHER_BYTES = 64
+
+
 class Note(Protocol):
     """Write to the security log, and with it forget a phone, if one is named."""
 
@@ -191,27 +194,45 @@ class Requests:
     # ---- at the stock service -------------------------------------------------------------
 
     async def at_stock(self, link: int, value: bytes) -> None:
-        """Take what was written to the stock service."""
-        guard = self._inside.guard()
-        held, mode = guard.links.get(link), guard.durable.mode
-        if held is None or held.phase is state.Phase.CLOSED:
-            return  # written before a change that it is being hung up for
-        if mode is not Mode.OPEN and not (mode is Mode.PROTECTED and link in self._authenticated):
-            return  # written just before its bond was forgotten
-        for raw in self._frames[link].feed(value):
+        """Take what was written to the stock service.
+
+        Short replies to what was written in one go follow each other within a notification, as they
+        do where a serial line is between.
+        """
+        replies = b""
+        for raw in self._frames[link].feed(value) if self._stock_mode(link) else ():
+            mode = self._stock_mode(link)  # again: what was asked before may have changed it
+            if mode is None:
+                break
             try:
                 request = bapi.decode_request(raw)
             except bapi.BapiError:
                 continue  # as real chargers do: silence
-            role = Role.OWNER if mode is Mode.OPEN else Role.USER
-            denial = self._denial(role, request.met)
-            if denial is None and mode is Mode.PROTECTED and request.met == "set_pin":
-                reply = await self._login(link, request)
-            elif denial is None:
-                reply = await self._stock_reply(request)
-            else:
-                reply = bapi.encode_error(request.id, denial.code, denial.message)
-            self._air.send(link, Door.STOCK, reply)
+            replies += await self._at_stock(link, mode, request)
+            if len(replies) > _REPLIES_TOGETHER_BYTES:
+                self._air.send(link, Door.STOCK, replies)
+                replies = b""
+        if replies:
+            self._air.send(link, Door.STOCK, replies)
+
+    def _stock_mode(self, link: int) -> Mode | None:
+        """The charger's mode, if this link may ask at the stock service."""
+        guard = self._inside.guard()
+        held, mode = guard.links.get(link), guard.durable.mode
+        if held is None or held.phase is state.Phase.CLOSED:
+            return None  # written before a change that it is being hung up for
+        if mode is Mode.OPEN or (mode is Mode.PROTECTED and link in self._authenticated):
+            return mode
+        return None  # written just before its bond was forgotten
+
+    async def _at_stock(self, link: int, mode: Mode, request: bapi.Request) -> bytes:
+        role = Role.OWNER if mode is Mode.OPEN else Role.USER
+        denial = self._denial(role, request.met)
+        if denial is not None:
+            return bapi.encode_error(request.id, denial.code, denial.message)
+        if mode is Mode.PROTECTED and request.met == "set_pin":
+            return await self._login(link, request)
+        return await self._stock_reply(request)
 
     async def _login(self, link: int, request: bapi.Request) -> bytes:
         """Say whether `set_pin` names the passcode: an attempt like any other, for no gain."""
