@@ -30,7 +30,8 @@ _WEAK_DBM: Final = -90
 _NO_RSSI: Final = 127  # as Core Vol 4, Part E, 7.5.4 says it
 _WORTH_TELLING_DB: Final = 5
 _CHARGER_SERVICES: Final = [PASSCODE_SERVICE, *(layout.stock.uuid for layout in Layout)]
-_ATTEMPTS: Final = 3
+_ATTEMPTS: Final = 4
+_SETTLES_IN_S: Final = 0.5
 _DROPS_MEAN_STALE: Final = 2
 
 _WHY_NOT: Final = MappingProxyType(
@@ -90,6 +91,12 @@ class BleakRadio:
         self._turn = asyncio.Lock()  # to start and stop scanning
         self._dialing = asyncio.Lock()  # systems connect to one device at a time
         system.lost.add_done_callback(self._lost)
+
+    @property
+    def description(self) -> str:
+        """Which adapter, where the system names it."""
+        named = self._system.adapter
+        return f"this computer's own Bluetooth, {named}" if named else "this computer's own"
 
     # Scanning
 
@@ -208,7 +215,9 @@ class BleakRadio:
                         f"The connection to {found.name} could not be made ({error}).",
                         retry_after_s=0.0,
                     ) from error
-                dropped += isinstance(error, Dropped)
+                if isinstance(error, Dropped):
+                    dropped += 1
+                    await asyncio.sleep(_SETTLES_IN_S)
             if dropped == _DROPS_MEAN_STALE and await self._system.forget_bond(device):
                 self._tell(
                     f"{found.name} no longer knows this computer; their Bluetooth bond is"
