@@ -6,6 +6,15 @@ from pathlib import Path
 from e2e.programs import NAME, stage, typed
 
 
+async def test_export_tells_our_charger_from_the_makers(tmp_path: Path) -> None:
+    async with stage(tmp_path / "stage") as on:
+        await on.start_radio()
+        await on.start_charger()
+        ours = json.loads((await on.type("owner", "export", "esphome", NAME, "--json")).out)
+        assert (ours["charger"], ours["kind"]) == (NAME, "ours")
+        assert f'mac_address: "{ours["address"]}"' in ours["yaml"]
+
+
 async def test_doctor_with_a_radio_and_without(tmp_path: Path) -> None:
     async with stage(tmp_path / "stage") as on:
         await on.start_radio()

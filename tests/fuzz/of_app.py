@@ -166,6 +166,8 @@ class Answering:
 class NoRadio:
     """A radio that nobody uses."""
 
+    description = "none"
+
     def scan(self) -> Any:
         raise NotImplementedError
 

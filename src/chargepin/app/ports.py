@@ -71,7 +71,10 @@ class AttRefused(Exception):
 
 
 class Radio(Protocol):
-    """A Bluetooth adapter as a central."""
+    """A Bluetooth adapter as a central. description: which one, for doctor."""
+
+    @property
+    def description(self) -> str: ...
 
     def scan(self) -> AsyncGenerator[Found, None]:
         """Yield what is seen, again when it changes, until the iterator is closed."""

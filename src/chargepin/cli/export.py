@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 SECRET = "wallbox_passcode"  # noqa: S105 - the name of one, not one
 CLIENT = "charger_passcode"
+HEARS_OUT_S = 2.0
 
 PROXY = """\
 # A Bluetooth proxy that can type the passcode of {name}.
@@ -142,7 +143,22 @@ def _plain(address: str) -> str:
 
 
 async def _sought(charger: str) -> "Found":
+    """Find it, and hear it out: its second packet tells whether it is ours."""
+    import asyncio
+    from contextlib import aclosing
+
     from chargepin.app.client import find
+    from chargepin.core.gatt import PASSCODE_SERVICE
 
     async with surroundings() as around:
-        return await find(around, charger)
+        found = await find(around, charger)
+        try:
+            async with asyncio.timeout(HEARS_OUT_S), aclosing(around.radio.scan()) as seen:
+                async for heard in seen:
+                    if heard.address == found.address:
+                        found = heard
+                    if PASSCODE_SERVICE in found.services:
+                        break
+        except TimeoutError:
+            pass
+        return found

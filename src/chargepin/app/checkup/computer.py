@@ -33,14 +33,12 @@ async def look_at_computer(
     chosen = radio or os.environ.get("CHARGEPIN_RADIO")
     if not chosen:
         findings += [*_blocked(), *_kernel()]
+    opened: Radio | None = None
     try:
-        opened: Radio | None = await radio_of(radio, home)
+        opened = await radio_of(radio, home)
+        findings.append(Finding("radio", fine=True, text=f"Works: {opened.description}."))
     except (NoRadio, VaultError) as error:
-        opened = None
         findings.append(Finding("radio", fine=False, text=str(error), advice=_advice(chosen)))
-    else:
-        name = f"the radio {chosen}" if chosen else "this computer's own Bluetooth"
-        findings.append(Finding("radio", fine=True, text=f"Works: {name}."))
     try:
         yield findings, vault, opened
     finally:

@@ -133,6 +133,11 @@ class BumbleRadio:
         controller.lost.add_done_callback(self._lost)
 
     @property
+    def description(self) -> str:
+        """Which one, as it was named."""
+        return f"the radio {self._controller.name}"
+
+    @property
     def address(self) -> str:
         """What chargers see this app as."""
         return str(self._device.random_address)
