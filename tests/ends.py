@@ -130,6 +130,7 @@ class Ends:
         air: Callable[[Air], Air] = lambda air: air,
         factory_passcode_file: Path | None = None,
         profile: str = "none",
+        powered_s_ago: float = 0.0,
         draw: Draw = secrets.randbelow,
     ) -> Daemon:
         """Start the charger, with what its directory remembers."""
@@ -140,6 +141,7 @@ class Ends:
             directory=self.directory,
             factory_passcode_file=factory_passcode_file,
             profile=profile,
+            powered_s_ago=powered_s_ago,
             radio_module=radio_module,
         )
         daemon = await Daemon.start(

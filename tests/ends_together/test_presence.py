@@ -12,6 +12,7 @@ from chargepin.charger.daemon import address_of
 from chargepin.charger.store import look_into
 from chargepin.core.durable import Mode, Profile
 from chargepin.core.guard_state import FIRST_MINUTES_S
+from chargepin.machine.clock import since_boot_s
 from ends import Ends, both_ends, manual_loop
 
 PATIENCE_S = 20.0
@@ -92,6 +93,17 @@ async def test_a_restart_by_software_is_no_power_up(tmp_path: Path) -> None:
         ends.daemon.service.button(held=True)
         await noted(ends, "reset_refused")
         assert ends.daemon.service.guard.durable.incarnation == before
+
+
+async def test_a_program_that_is_started_anew_is_no_power_up_where_it_is_told_so(
+    tmp_path: Path,
+) -> None:
+    async with both_ends(tmp_path) as ends:
+        daemon = await ends.switch_on(profile="eu", powered_s_ago=FIRST_MINUTES_S)
+        assert (await (await ends.phone()).enter()).presence_needed
+        daemon.service.button(held=True)
+        await noted(ends, "reset_refused")
+        assert since_boot_s() > 0
 
 
 async def test_a_short_press_and_one_of_ten_seconds_are_told_apart() -> None:

@@ -64,7 +64,8 @@ class Setup:
 
     directory: its private files. software: what left the factory; an update kept in the directory
     wins. layout: its radio module. factory_passcode, profile: from the factory file, used at the
-    first start only.
+    first start only. powered_s_ago: how long ago the power came, if that was not just now: a
+    program that is started anew is no power-up.
     """
 
     serial: str
@@ -74,6 +75,7 @@ class Setup:
     layout: Layout
     factory_passcode: Passcode | None = None
     profile: Profile = Profile.NONE
+    powered_s_ago: float = 0.0
 
 
 def first_state(
@@ -103,6 +105,7 @@ def setup_of(
     factory_passcode_file: Path | None = None,
     radio_module: str | None = None,
     profile: str = Profile.NONE.value,
+    powered_s_ago: float = 0.0,
 ) -> Setup:
     """Read the options of `serve charger`. Raises ValueError or OSError with a sentence.
 
@@ -120,6 +123,7 @@ def setup_of(
         layout=family.layout if radio_module is None else layout_named(radio_module),
         factory_passcode=factory,
         profile=_profile(profile),
+        powered_s_ago=powered_s_ago,
     )
 
 
@@ -331,7 +335,7 @@ class Daemon:
         durable = await asyncio.to_thread(
             first_state, self._store, self._unit, setup.factory_passcode, setup.profile
         )
-        started_s = None
+        started_s = durable.running_s - setup.powered_s_ago
         if self._service is not None:  # it restarts only: time and presence go on
             durable = replace(durable, running_s=self._service.now_s())
             started_s = self._service.guard.started_s

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from collections.abc import Awaitable, Callable, Coroutine
+from enum import Enum
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +13,13 @@ import typer
 
 from chargepin.cli.options import finish, group
 from chargepin.cli.terminal import terminal
+
+
+class PowerUp(Enum):
+    """What counts as switching a charger on: for some minutes somebody is taken to stand there."""
+
+    START = "start"
+    BOOT = "boot"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -95,6 +103,10 @@ def charger(
     profile: Annotated[
         str, typer.Option(help="none, or eu: nothing is set up without somebody at the charger.")
     ] = "none",
+    power_up: Annotated[
+        PowerUp,
+        typer.Option(help="When the power came: with this start, or with the computer's."),
+    ] = PowerUp.START,
     imitate: Annotated[
         str | None,
         typer.Option(
@@ -130,6 +142,7 @@ def charger(
     async def serving() -> None:
         from chargepin.charger.daemon import Daemon, setup_of
         from chargepin.core.catalogue import Evidence
+        from chargepin.machine.clock import since_boot_s
         from chargepin.machine.controller import quiet
 
         quiet(after="bumble.host")
@@ -141,6 +154,7 @@ def charger(
             factory_passcode_file=factory_passcode_file,
             radio_module=radio_module,
             profile=profile,
+            powered_s_ago=since_boot_s() if power_up is PowerUp.BOOT else 0.0,
         )
         if setup.family.evidence is Evidence.SIMULATED_ONLY:
             terminal().warn(f"{setup.family.display_name}: simulated only, {setup.family.why}.")

@@ -14,6 +14,11 @@ def unix_s() -> int:
     return int(time.time())
 
 
+def since_boot_s() -> float:
+    """Seconds since this computer was switched on, those in which it slept included."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 class ManualLoop(asyncio.SelectorEventLoop):
     """An event loop whose time can be moved forward by hand, for tests of waiting.
 
