@@ -47,7 +47,8 @@ _POLL_S: Final = 0.01
 _MEMORY_BYTES: Final = 4 << 30
 
 _GUARD: Final = tuple(
-    f"test_guard{part}" for part in ("", "_attempts", "_changes", "_pause", "_presence", "_log")
+    f"test_guard{part}"
+    for part in ("", "_entries", "_attempts", "_changes", "_pause", "_presence", "_log")
 )
 _ALL_CODES: Final = (
     "--deselect=tests/core/test_passcode.py::test_every_allowed_code_is_drawn_by_exactly_one_number"
