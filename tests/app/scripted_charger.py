@@ -48,7 +48,7 @@ P = Characteristic.Properties
 RW = Characteristic.READABLE | Characteristic.WRITEABLE
 INTERVAL_MS = 50
 MUTE_FOR_S: Final = 5.0
-OTHERS: Final = (b"WB654321", b"Headset", b"WB", b"WBx", b"WB1\x1b[2J", b"")
+OTHERS: Final = (b"WB654321", b"eWB12345", b"WB", b"BGX-1A2B", b"WB1\x1b[2J", b"")
 
 
 class Pairings(PairingDelegate):

@@ -116,3 +116,11 @@ def test_leading_zeros_of_a_serial_are_kept() -> None:
 def test_what_is_no_serial(text: str) -> None:
     with pytest.raises(ValueError, match="serial"):
         serial_of(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "what"), [("eWB12345", "EasyWallbox"), ("BGX-1A2B", "nobody has set up")]
+)
+def test_what_has_the_same_radio_and_is_no_charger(text: str, what: str) -> None:
+    with pytest.raises(ValueError, match=what):
+        serial_of(text)

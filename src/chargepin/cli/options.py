@@ -20,12 +20,7 @@ def named(text: str | None) -> str | None:
     try:
         return None if text is None else serial_of(text)
     except ValueError as error:
-        more = (
-            ". eWB names belong to EasyWallbox chargers, which speak another protocol"
-            if text is not None and text.strip().lower().startswith("ewb")
-            else ""
-        )
-        raise typer.BadParameter(f"{error}{more}") from error
+        raise typer.BadParameter(str(error)) from error
 
 
 ChargerName = Annotated[

@@ -246,6 +246,15 @@ def family_of_project(code: str) -> Family | None:
     return None
 
 
+_OTHERS = MappingProxyType(
+    {
+        "ewb": ". eWB names belong to EasyWallbox chargers, which speak another protocol",
+        "bgx-": ". BGX names belong to radio modules that nobody has set up",
+    }
+)
+"""The same radio modules elsewhere: how their names begin."""
+
+
 def serial_of(text: str) -> str:
     """Give "123456" for "WB123456", "wb123456" and "123456".
 
@@ -254,7 +263,11 @@ def serial_of(text: str) -> str:
     """
     match = _SERIAL.fullmatch(text.strip())
     if match is None:
-        raise ValueError("a charger is named by its serial number, such as WB123456 or 123456")
+        name = text.strip().lower()
+        other = next((why for start, why in _OTHERS.items() if name.startswith(start)), "")
+        raise ValueError(
+            f"a charger is named by its serial number, such as WB123456 or 123456{other}"
+        )
     return match[1]
 
 
