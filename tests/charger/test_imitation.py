@@ -11,6 +11,7 @@ from bumble.smp import ErrorCode
 
 from bluetooth_phone import BluetoothLink, BluetoothPhone
 from chargepin.charger.imitation import IMITATIONS, Imitator, imitated_setup, imitation_of
+from chargepin.charger.peripheral import Peripheral
 from chargepin.charger.store import SQLiteStore
 from chargepin.core import gatt
 from chargepin.core.gatt import Layout
@@ -312,6 +313,16 @@ async def test_it_runs_on_no_real_adapter(tmp_path: Path, radio: str) -> None:
     with pytest.raises(ValueError, match="virtual radio only"):
         await Imitator.start(setup, radio, print)
     assert not (tmp_path / "charger").exists()
+
+
+async def test_it_runs_on_no_real_adapter_behind_a_socket(
+    on: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Peripheral, "company", 0x0059)
+    with pytest.raises(ValueError, match="virtual radio only"):
+        await on.switch_on("6.11.26")
+    monkeypatch.undo()
+    await on.switch_on("6.11.26")
 
 
 async def test_it_says_that_it_is_insecure(on: Bench) -> None:

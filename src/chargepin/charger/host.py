@@ -96,6 +96,12 @@ class ChargerHost(Host):
         assert queue is not None  # noqa: S101 - begin() has asked for it
         return queue.max_packet_size, queue.max_in_flight
 
+    @property
+    def company(self) -> int | None:
+        """Who made the controller, by the number that the Bluetooth SIG gave them."""
+        version = self.local_version
+        return None if version is None else int(version.company_identifier)
+
     async def advertise(self, *, enable: bool) -> bool:
         """Switch advertising; False if the controller would not."""
         command = hci.HCI_LE_Set_Advertising_Enable_Command(advertising_enable=int(enable))

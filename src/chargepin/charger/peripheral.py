@@ -157,6 +157,11 @@ class Peripheral:
     def links(self) -> Sequence[int]:
         return () if self._on_air is None else tuple(self._on_air.links)
 
+    @property
+    def company(self) -> int | None:
+        """Who made the controller, as its number; None off the air."""
+        return None if self._on_air is None else self._on_air.host.company
+
     def _terminated(self, terminated: asyncio.Future[None]) -> None:
         if not terminated.cancelled():
             terminated.exception()  # looked at: why the controller is gone is not asked

@@ -42,6 +42,7 @@ from chargepin.machine.controller import Controller, ControllerError, open_contr
 
 REBOOT_AFTER_S: Final = 0.5
 _VIRTUAL: Final = "tcp:"
+_NO_COMPANY: Final = 0xFFFF  # what virtual controllers say; every real one names its maker
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,14 @@ def imitated_setup(
         passcode = entered(factory_passcode_file.read_text(encoding="ascii").strip())
     plate = TypePlate(serial_of(serial), family, imitation.software, layout)
     return ImitatedSetup(plate, directory, imitation, passcode)
+
+
+def _on_real_adapter(radio: str) -> str:
+    return (
+        f"{radio} is a real Bluetooth adapter, and an imitation is insecure on purpose: whoever is"
+        " near could take the passcode and the charger. It runs on a virtual radio only"
+        " (tcp:HOST:PORT, from `chargepin serve radio`)"
+    )
 
 
 class NoUpdates:
@@ -153,11 +162,7 @@ class Imitator:
     ) -> "Imitator":
         """Open everything and go on the air. Raises ValueError or OSError with a sentence."""
         if not radio.startswith(_VIRTUAL):
-            raise ValueError(
-                f"{radio} is a real Bluetooth adapter, and an imitation is insecure on purpose:"
-                " whoever is near could take the passcode and the charger. It runs on a virtual"
-                " radio only (tcp:HOST:PORT, from `chargepin serve radio`)"
-            )
+            raise ValueError(_on_real_adapter(radio))
         report(
             f"INSECURE: this charger imitates software {setup.imitation.shown}, weaknesses and all,"
             " for tests of clients. Nothing of chargepin's protection is at work."
@@ -225,6 +230,9 @@ class Imitator:
         plate = self._setup.plate
         appearance = Appearance(name_of(plate.serial), plate.layout, passcode=False)
         await self.air.start(appearance, self._rules, self._tell)
+        if self.air.company != _NO_COMPANY:  # a real one behind a socket
+            await self.air.stop()
+            raise ValueError(_on_real_adapter(self._controller.name))
 
     def _tell(self, event: AirEvent) -> None:
         match event:
