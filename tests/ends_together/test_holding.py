@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 import chargepin
 from app.reluctant import Reluctant
 from chargepin.app import errors
+from chargepin.app.client import find
 from chargepin.app.connect import holding
 from chargepin.app.holding import Broken, Connected, Holder, Lent, Notice
 from chargepin.app.lending import ask_holders
@@ -210,3 +212,19 @@ async def test_a_program_holds_a_charger_with_the_library_alone(tmp_path: Path) 
             await ask_holders(home, SERIAL, 0)
             assert (await (await held.connected()).status()).state == "ready"
         assert not list(home.glob("*.sock"))
+
+
+async def test_what_another_scanner_found_is_taken_too(tmp_path: Path) -> None:
+    """Home Assistant scans by itself, and hands over what bleak calls a BLEDevice."""
+    async with both_ends(tmp_path / "charger") as ends:
+        await ends.switch_on()
+        scanning = await ends.phone()
+        seen = await find(scanning.surroundings, SERIAL)
+        device = SimpleNamespace(address=seen.address, name=seen.name)
+        radio = scanning.surroundings.radio
+        async with chargepin.connect(device, home=tmp_path / "home", radio=radio) as charger:
+            assert charger.serial == SERIAL
+        nameless = SimpleNamespace(address=seen.address, name=None)
+        with pytest.raises(ValueError, match="WB123456"):
+            async with chargepin.connect(nameless, home=tmp_path / "home", radio=radio):
+                pass

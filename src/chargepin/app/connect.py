@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -20,6 +20,7 @@ from chargepin.app.errors import AccountRefused, NoRadio, VaultError
 from chargepin.app.holding import Holder, Notice
 from chargepin.app.lending import lendable
 from chargepin.app.ports import (
+    NOT_TOLD_DBM,
     SIGN_IN_FILE,
     Accounts,
     Candidate,
@@ -30,7 +31,7 @@ from chargepin.app.ports import (
 )
 from chargepin.app.vault import open_vault
 from chargepin.core import bapi
-from chargepin.core.catalogue import Version
+from chargepin.core.catalogue import Version, name_of, serial_of
 from chargepin.core.decoding import Undecodable, decoded
 from chargepin.machine.files import private_directory, read_private, set_aside, write_private
 
@@ -188,9 +189,19 @@ async def surroundings_of(
             await late.close()
 
 
+class Device(Protocol):
+    """What bleak's BLEDevice has of what is needed here."""
+
+    @property
+    def address(self) -> str: ...
+
+    @property
+    def name(self) -> str | None: ...
+
+
 @asynccontextmanager
 async def connect(
-    charger: str | Found,
+    charger: str | Found | Device,
     *,
     home: Path | None = None,
     radio: str | Radio | None = None,
@@ -201,15 +212,16 @@ async def connect(
 ) -> AsyncIterator[Charger]:
     """Connect to a charger and get in; hangs up at the end.
 
-    charger: "WB123456", "123456" or what a scan found. home: where settings and secrets are, by
-    default CHARGEPIN_HOME. Passcodes come from the vault, then the account, then the prompt.
+    charger: "WB123456", "123456", what a scan found, or bleak's BLEDevice. home: where settings
+    and secrets are, by default CHARGEPIN_HOME. Passcodes come from the vault, then the account,
+    then the prompt.
     Raises one exception per cause; see chargepin.app.errors.
     """
     place, default = _home(home)
     async with surroundings_of(
         place, default_home=default, radio=radio, vault=vault, account=account, prompt=prompt
     ) as surroundings:
-        found = charger if isinstance(charger, Found) else await find(surroundings, charger)
+        found = await _found(surroundings, charger)
         entered = await enter(surroundings, found, secrets.randbelow, on_event)
         try:
             yield entered
@@ -217,9 +229,17 @@ async def connect(
             await entered.close()
 
 
+async def _found(surroundings: Surroundings, charger: str | Found | Device) -> Found:
+    if isinstance(charger, str):
+        return await find(surroundings, charger)
+    if isinstance(charger, Found):
+        return charger
+    return Found(charger.address, name_of(serial_of(charger.name or "")), NOT_TOLD_DBM)
+
+
 @asynccontextmanager
 async def hold(
-    charger: str,
+    charger: str | Found | Device,
     *,
     home: Path | None = None,
     radio: str | Radio | None = None,
@@ -238,7 +258,7 @@ async def hold(
     async with surroundings_of(
         place, default_home=default, radio=radio, vault=vault, account=account, prompt=prompt
     ) as surroundings:
-        found = await find(surroundings, charger)
+        found = await _found(surroundings, charger)
         first = await enter(surroundings, found, secrets.randbelow, on_event)
         async with holding(place, surroundings, first, on_event, on_notice) as holder:
             yield holder

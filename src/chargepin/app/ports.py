@@ -8,6 +8,9 @@ import msgspec
 
 from chargepin.core.passcode import Passcode
 
+NOT_TOLD_DBM = 127
+"""A signal strength that is not known (Core Vol 4, Part E, 7.5.4)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Found:

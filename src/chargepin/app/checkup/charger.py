@@ -13,7 +13,7 @@ from chargepin.app.client import Charger, enter, find
 from chargepin.app.entering import CONNECT_WITHIN_S, Surroundings
 from chargepin.app.errors import ChargepinError, NotFound, RoleTooLow
 from chargepin.app.lending import held_here
-from chargepin.app.ports import Found, Known, Link
+from chargepin.app.ports import NOT_TOLD_DBM, Found, Known, Link
 from chargepin.app.session import Session, WasRefused
 from chargepin.core import gatt, handshake
 from chargepin.core.catalogue import PASSCODE_SINCE, name_of
@@ -23,7 +23,6 @@ from chargepin.machine.clock import unix_s
 GOOD_DBM: Final = -75
 USABLE_DBM: Final = -85
 HOPELESS_DBM: Final = -95
-NOT_TOLD_DBM: Final = 127
 _DRIFT_S: Final = 300
 
 
