@@ -244,10 +244,12 @@ class Requests:
         if passcode is None:
             text = "a pin of six digits is expected"
             return bapi.encode_error(request.id, ErrorCode.WRONG_PARAMETER, text)
+        earlier = self._inside.guard().links.get(link)
         await self._inside.put(state.PinOffered(link))
         guard = self._inside.guard()
         held = guard.links.get(link)
-        if held is None or held.pin is None:
+        # One that could not be stored leaves what an earlier one was charged with.
+        if held is None or held.pin is None or (earlier and held.pin is earlier.pin):
             text = "No passcode is looked at now: there were too many wrong ones. Try again later."
             return bapi.encode_error(request.id, ErrorCode.NOT_NOW, text)
         right = await asyncio.to_thread(self._own.is_passcode, passcode, guard)

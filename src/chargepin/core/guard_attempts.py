@@ -48,6 +48,7 @@ def _offered(guard: Guard, number: int, now_s: float) -> Step:
         return Step(guard)
     refusal = durable.lockout.refusal(now_s)
     if refusal is not None:
+        guard = with_link(guard, number, replace(link, pin=None))
         return Step(counted(guard, f"refused_{refusal.reason.value}"))
     charged = durable.lockout.charge(now_s)
     guard = replace(guard, durable=replace(durable, lockout=charged))
