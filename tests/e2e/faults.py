@@ -1,6 +1,7 @@
 """Chargers, apps and people that are wrong in one way each."""
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from chargepin.machine.clock import ManualLoop
 from e2e.one_process import OneProcess
 
 NEWEST_APP = Version(99, 0, 0)
+IDLE_S = 0.02  # of computing, in half a second
 
 
 @dataclass
@@ -49,10 +51,18 @@ class Switch:
 
 
 async def hurry(_: OneProcess, seconds: float = 15.0) -> None:
-    """Let the time pass for which a step waits in vain."""
+    """Let the time pass for which a step waits in vain: once this process has nothing to do."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, ManualLoop)
-    loop.call_later(0.5, loop.advance, seconds)
+
+    def look(used_s: float) -> None:
+        now_s = time.process_time()
+        if now_s - used_s < IDLE_S:
+            loop.advance(seconds)
+        else:
+            loop.call_later(0.5, look, now_s)
+
+    loop.call_later(0.5, look, 0.0)
 
 
 # ---- rules -------------------------------------------------------------------------------------

@@ -61,7 +61,7 @@ def processes_naming(text: str) -> list[int]:
 def test_as_the_command_runs_it(tmp_path: Path) -> None:
     directory = tmp_path / "kept"
     command = [sys.executable, "-m", "chargepin", "tour", "--json", "--keep", str(directory)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     report = json.loads(ended.stdout)
     every_step_holds_in_order(report)

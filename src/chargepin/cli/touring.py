@@ -15,7 +15,7 @@ from chargepin.cli.steps_open import Saw
 from chargepin.cli.tale import CannotRun, DoesNotHold, Tale
 from chargepin.cli.world import World
 
-STEP_WITHIN_S: Final = 60.0
+STEP_WITHIN_S: Final = 120.0
 
 OWNER, CHARGER, SECOND, STRANGER = "the owner", "the charger", "the second user", "a stranger"
 """Who the story is about; others appear in it."""

@@ -15,7 +15,7 @@ NAME: Final = f"WB{SERIAL}"
 MODEL: Final = "pulsar-plus"
 FACTORY_SOFTWARE: Final = "6.7.10"
 
-TYPED_WITHIN_S: Final = 30.0
+TYPED_WITHIN_S: Final = 60.0
 
 Listener: TypeAlias = Callable[[str], None]
 """Takes each line of a command's standard error as it comes."""

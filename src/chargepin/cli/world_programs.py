@@ -22,7 +22,7 @@ from chargepin.machine.files import private_directory
 from chargepin.machine.lifeline import VARIABLE
 
 _COMMAND: Final = (sys.executable, "-m", "chargepin")
-_READY_WITHIN_S: Final = 20.0
+_READY_WITHIN_S: Final = 60.0
 _ENDS_WITHIN_S: Final = 5.0
 _OURS: Final = "CHARGEPIN_"
 
