@@ -16,7 +16,7 @@ from app.at_imitations import CODE, App, app_at, imitating
 from chargepin.app import errors
 from chargepin.app.client import find
 from chargepin.app.connect import holding
-from chargepin.app.lending import ask_holders
+from chargepin.app.lending import ask_holders, seek
 from chargepin.app.link_bumble.central import _NAME
 from chargepin.app.ports import Found, Radio
 from chargepin.charger.imitation import IMITATIONS, Imitator
@@ -271,6 +271,12 @@ async def test_6_only_one_connection_and_it_can_be_lent(tmp_path: Path) -> None:
             manual_loop().advance(11)
             with pytest.raises(errors.NotFound, match="no other phone or gateway holds"):
                 await looking
+            seeking = asyncio.ensure_future(seek(app.surroundings, tmp_path, SERIAL))
+            for _ in range(500):
+                await asyncio.sleep(0)
+            manual_loop().advance(11)
+            with pytest.raises(errors.Busy, match="chargepin pause WB123456"):
+                await seeking
             assert await ask_holders(tmp_path, SERIAL, 300) == 1
             await got_in(app)
             manual_loop().advance(301)

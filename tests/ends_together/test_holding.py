@@ -16,7 +16,7 @@ from app.reluctant import Reluctant
 from chargepin.app import errors
 from chargepin.app.client import find
 from chargepin.app.connect import holding
-from chargepin.app.holding import Broken, Connected, Holder, Lent, Notice
+from chargepin.app.holding import Broken, Connected, GivenUp, Holder, Lent, Notice
 from chargepin.app.lending import ask_holders
 from chargepin.charger.air import Air
 from ends import SERIAL, Answers, Ends, Phone, both_ends, manual_loop
@@ -179,13 +179,14 @@ async def test_a_home_that_takes_no_socket_does_not_hinder_holding(tmp_path: Pat
 async def test_what_trying_again_cannot_help_ends_it(tmp_path: Path) -> None:
     async with both_ends(tmp_path / "charger") as ends:
         await ends.switch_on()
-        async with held(ends, tmp_path) as (holder, _, _):
+        async with held(ends, tmp_path) as (holder, notices, _):
             await holder.connected()
             other = await ends.phone("other")
             await (await other.enter()).set_passcode()
             await until(lambda: holder._ended is not None, passing_s=0.01)
-            with pytest.raises(errors.PasscodeNeeded):
+            with pytest.raises(errors.PasscodeNeeded) as told:
                 await holder.connected()
+            assert notices[-1] == GivenUp(told.value)
 
 
 async def test_nobody_is_asked_for_a_passcode_when_it_is_made_again(tmp_path: Path) -> None:

@@ -38,7 +38,14 @@ class Lent:
     away_s: float
 
 
-Notice: TypeAlias = Connected | Broken | Lent
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """The last notice: trying again will not help against this."""
+
+    reason: ChargepinError
+
+
+Notice: TypeAlias = Connected | Broken | Lent | GivenUp
 
 
 class Holder:
@@ -105,6 +112,8 @@ class Holder:
             await self._hold()
         except BaseException as ending:
             self._ended = ending
+            if isinstance(ending, ChargepinError):
+                self._on_notice(GivenUp(ending))
             raise
         finally:
             charger, self._charger = self._charger, None

@@ -15,8 +15,12 @@ from typing import Annotated, Final
 
 import msgspec
 
+from chargepin.app.client import find
+from chargepin.app.entering import Surroundings
+from chargepin.app.errors import Busy, NotFound
 from chargepin.app.holding import Holder
-from chargepin.core.catalogue import name_of
+from chargepin.app.ports import Found
+from chargepin.core.catalogue import name_of, serial_of
 from chargepin.core.decoding import decoded
 from chargepin.machine.files import private_directory
 from chargepin.machine.unix_socket import address_of, private_socket
@@ -77,6 +81,21 @@ async def ask_holders(home: Path, serial: str, away_s: float) -> int:
     Sockets that a killed program left behind are removed.
     """
     return sum(await asyncio.gather(*(_ask(path, away_s) for path in _sockets(home, serial))))
+
+
+async def seek(surroundings: Surroundings, home: Path, charger: str) -> Found:
+    """Find a charger; one that cannot be seen because this home holds it is Busy, not lost."""
+    try:
+        return await find(surroundings, charger)
+    except NotFound as error:
+        if not await held_here(home, serial_of(charger)):
+            raise
+        name = name_of(serial_of(charger))
+        raise Busy(
+            f"{name} is held by another program of this home, such as `chargepin connect`."
+            f" `chargepin pause {name}` frees it for some minutes.",
+            retry_after_s=0.0,
+        ) from error
 
 
 async def held_here(home: Path, serial: str) -> bool:

@@ -52,11 +52,12 @@ async def _get_in(around: "Surroundings", charger: str) -> "Charger":
     """Enter; a wrong passcode is asked for again while the charger takes another."""
     from secrets import randbelow
 
-    from chargepin.app.client import enter, find
+    from chargepin.app.client import enter
     from chargepin.app.errors import PasscodeWrong
+    from chargepin.app.lending import seek
 
     while True:
-        found = await find(around, charger)
+        found = await seek(around, home(), charger)
         try:
             entered = await enter(around, found, randbelow, _raised)
         except PasscodeWrong as wrong:
@@ -154,9 +155,11 @@ def _raised(event: "Event") -> None:
 
 
 def _notice(notice: "Notice") -> None:
-    from chargepin.app.holding import Broken, Lent
+    from chargepin.app.holding import Broken, GivenUp, Lent
 
     match notice:
+        case GivenUp(reason):
+            terminal().say(str(reason))
         case Broken(reason, again_s):
             terminal().say(f"{reason} Trying again in {again_s:.0f} s.")
         case Lent(away_s):
