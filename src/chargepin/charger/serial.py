@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
-from itertools import count
+from itertools import cycle
 from typing import Final
 
 from chargepin.core.gatt import Mode
@@ -97,12 +97,10 @@ class Serial:
             return
         if self.flow_control and sum(map(len, self.held)) + len(message) > HELD_MAX_BYTES:
             return
-        at = 0
-        for number in count():
-            piece = message[at : at + min(most_bytes, _PIECES_BYTES[number % len(_PIECES_BYTES)])]
+        at, sizes = 0, cycle(_PIECES_BYTES)
+        while at < len(message):
+            piece = message[at : at + min(most_bytes, next(sizes))]
             at += len(piece)
-            if not piece:
-                return
             self.last = piece
             if not self.flow_control:
                 yield piece
