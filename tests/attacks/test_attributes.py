@@ -4,6 +4,7 @@ It wants to read, write or hear anything of a protected charger's stock service,
 the charger says it has: by every request there is, about every handle, at every MTU.
 """
 
+import asyncio
 import random
 import struct
 from collections.abc import Iterator
@@ -12,7 +13,6 @@ from pathlib import Path
 
 from bumble.att import ATT_CID
 from bumble.core import UUID
-from bumble.device import Connection
 from bumble.gatt import Characteristic
 
 from attacks.dialog import (
@@ -30,8 +30,12 @@ from attacks.report import Row, Tell
 from attacks.stage import victim
 from attacks.test_middle import limit
 from attacks.test_pairing_mirror import paired
+from chargepin.charger.air import Appearance, AttError, Written
+from chargepin.charger.att import Client
+from chargepin.charger.attributes import Attributes
 from chargepin.core import bapi
-from charger.rig import Wire
+from chargepin.core.gatt import Layout, StockService
+from charger.rig import ScriptedRules, Wire
 from ends import both_ends
 
 READ, BLOB, MULTIPLE, VARIABLE, BY_TYPE, BY_VALUE = 0x0A, 0x0C, 0x0E, 0x20, 0x08, 0x06
@@ -68,8 +72,7 @@ class Trespasser:
     gained: set[str] = field(default_factory=set)
 
     @classmethod
-    async def on(cls, connection: Connection) -> "Trespasser":
-        wire = Wire(connection, ATT_CID)
+    async def on(cls, wire: Wire, stock: StockService) -> "Trespasser":
         kinds: dict[int, bytes] = {}
         while True:
             answer = await wire.ask(pdu(INFORM, max(kinds, default=0) + 1, 0xFFFF))
@@ -79,11 +82,11 @@ class Trespasser:
             for at in range(2, len(answer), size):
                 (handle,) = struct.unpack_from("<H", answer, at)
                 kinds[handle] = answer[at + 2 : at + size]
-        asked = (*STOCK.characteristics, *(STOCK.ota.characteristics if STOCK.ota else ()))
+        asked = (*stock.characteristics, *(stock.ota.characteristics if stock.ota else ()))
         uuids = {UUID(each.uuid) for each in asked}
-        stock = {handle for uuid, handle in (await values(wire)).items() if uuid in uuids}
-        cccds = {at + 1 for at in stock if kinds.get(at + 1) == CCCD}
-        return cls(wire, kinds, stock | cccds)
+        held = {handle for uuid, handle in (await values(wire)).items() if uuid in uuids}
+        cccds = {at + 1 for at in held if kinds.get(at + 1) == CCCD}
+        return cls(wire, kinds, held | cccds)
 
     async def ask(self, question: bytes) -> list[bytes]:
         """Every answer, of which there may be none."""
@@ -166,10 +169,30 @@ class Trespasser:
                 self.gained.add(how)
 
 
-async def trespassed(connection: Connection, *, stock: bool = False) -> Trespasser:
-    it = await Trespasser.on(connection)
+class Table(Wire):
+    """The attributes of one radio module, without the radio. written: what reached the charger."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.written: list[Written] = []
+        rules = ScriptedRules(refuse=AttError.INSUFFICIENT_AUTHORIZATION)
+        appearance = Appearance("WB123456", layout, passcode=True)
+        self._attributes = Attributes(appearance, rules, self.written.append)
+        self._client = Client(1, bytes(8))
+        self._heard = asyncio.Queue()
+
+    def send(self, pdu: bytes) -> None:
+        answer = self._attributes.answer(self._client, pdu)
+        for each in (answer, *self._attributes.consequences(self._client)):
+            if each is not None:
+                self._heard.put_nowait(each)
+
+
+async def trespassed(
+    wire: Wire, service: StockService = STOCK, *, stock: bool = False
+) -> Trespasser:
+    it = await Trespasser.on(wire, service)
     it.fences += stock
-    assert len(it.closed) >= 4
+    assert len(it.closed) >= 2
     before = await it.declarations()
     for mtu in (0xFFFF,) if stock else (23, 0xFFFF):
         (answer,) = await it.ask(pdu(MTU, mtu))
@@ -187,7 +210,7 @@ async def test_trespasser(tmp_path: Path, tell: Tell) -> None:
         owner = await on.owner_in()
         await owner.call("w_mxI", 16)
         async with phones(on.ends.room.address, of(on)) as attacker:
-            it = await trespassed(await attacker.link())
+            it = await trespassed(Wire(await attacker.link(), ATT_CID))
             assert it.gained == set()
             assert limit(on) == 16
             async with window(owner):  # a paired phone asks and is told; nobody else hears it
@@ -199,22 +222,29 @@ async def test_trespasser(tmp_path: Path, tell: Tell) -> None:
             assert it.events == 0
         await owner.close()
 
+    attempts = it.attempts
+    for layout in Layout:
+        table = Table(layout)
+        each = await trespassed(table, layout.stock)
+        assert (each.gained, each.events, table.written) == (set(), 0, []), layout
+        attempts += each.attempts
+
     async with (
         both_ends(tmp_path / "stock") as ends,
         stock_charger(ends.room.address, Display(1)) as charger,
         phones(ends.room.address, STOCK_CHARGER) as attacker,
     ):
-        other = await trespassed(await attacker.link(), stock=True)
-        for each in charger.gatt_server.attributes:
-            if isinstance(each, Characteristic) and each.uuid == UUID(STOCK.notify.uuid):
-                await charger.notify_subscribers(each, b"secret")
+        other = await trespassed(Wire(await attacker.link(), ATT_CID), stock=True)
+        for value in charger.gatt_server.attributes:
+            if isinstance(value, Characteristic) and value.uuid == UUID(STOCK.notify.uuid):
+                await charger.notify_subscribers(value, b"secret")
         await other.ask(pdu(READ, 1))
         assert {"subscribes", "overwrites", "changes what there is"} <= other.gained
         assert other.events
     tell(
         Row(
             "20 trespasser",
-            it.attempts,
+            attempts,
             "nothing read, written or heard; every request is answered",
             f"of a stock Bumble charger: {', '.join(sorted(other.gained))}; and it hears what is"
             " notified",
