@@ -2,6 +2,8 @@
 
 import inspect
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, get_args
 
@@ -73,3 +75,17 @@ def test_the_command_tells_which_families_are_only_simulated() -> None:
     for key, family in FAMILIES.items():
         told = seen if family.evidence is Evidence.SEEN else unseen
         assert re.search(rf"\b{key}\b(?!-)", told)
+
+
+def test_a_charger_that_is_only_simulated_says_so(tmp_path: Path) -> None:
+    nowhere = ("--radio", "tcp:127.0.0.1:1")
+    unit = ("--serial", "123456", "--data", str(tmp_path), "--model", "commander-2")
+    done = subprocess.run(
+        [sys.executable, "-m", "chargepin", *nowhere, "serve", "charger", *unit],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert f"Commander 2: simulated only, {FAMILIES['commander-2'].why}." in done.stderr
