@@ -81,6 +81,22 @@ def on_disk(directory: Path) -> bytes:
     return b"".join(file.read_bytes() for file in sorted(directory.iterdir()))
 
 
+def test_a_damaged_copy_goes_with_the_reset_after_the_one_that_it_made_necessary(
+    tmp_path: Path,
+) -> None:
+    opened(tmp_path).close()
+    for suffix in ("-wal", "-shm"):
+        (tmp_path / f"charger.sqlite{suffix}").unlink(missing_ok=True)
+    (tmp_path / "charger.sqlite").write_bytes(b"Anna's phone, and nonsense" * 100)
+    store = opened(tmp_path)
+    store.commit(STATE, [Entry("reset")], 7, clear_log=True)
+    assert b"Anna" in on_disk(tmp_path)  # somebody may still save what is in it
+    store.commit(STATE, [Entry("reset")], 8, clear_log=True, also={"hardware": b"{}"})
+    assert b"Anna" not in on_disk(tmp_path)
+    assert store.get("hardware") == b"{}"
+    store.close()
+
+
 def test_a_new_chargers_reset_clears_nothing(tmp_path: Path) -> None:
     store = opened(tmp_path)
     store.commit(STATE, [Entry("reset")], 8, clear_log=True)

@@ -7,8 +7,8 @@ from chargepin.core import guard_state as state
 from chargepin.core.durable import Durable, Mode, Policy, Profile, usual_policy
 from chargepin.core.guard_state import (
     Answer,
-    ClearLog,
     DropAll,
+    ErasePersons,
     ForgetBluetoothBonds,
     Grant,
     Phase,
@@ -147,7 +147,7 @@ def test_a_reset_erases_all_but_identity_and_counters(
     bench = Bench(USED)
     link = bench.by_bond()
     effects = bench.hold() if by_button else bench.command(link, commands.Reset())
-    erased = (ClearLog(), ForgetBluetoothBonds(), DropAll("the charger was reset"))
+    erased = (ErasePersons(), ForgetBluetoothBonds(), DropAll("the charger was reset"))
     assert effects == (erased if by_button else (Answer(link), *erased))
     assert bench.stored == Durable(incarnation=2, generation=1, starts=1)
     assert bench.phase(link) is Phase.CLOSED

@@ -198,6 +198,27 @@ async def test_a_reset_erases_names_and_the_chain_goes_on(tmp_path: Path) -> Non
         assert found.begins == before.head
 
 
+async def test_a_reset_erases_who_charged_and_when_but_no_limit(tmp_path: Path) -> None:
+    async with both_ends(tmp_path) as ends:
+        owner, _ = await protected(ends)
+        inside = await owner.enter()
+        await inside.call("suser", 4711)
+        await inside.call("w_hsh", 16)
+        assert ends.daemon is not None
+        ends.daemon._plug()
+        ends.daemon._unplug()
+        assert len(ends.daemon.hardware.sessions()) == 1
+        await inside.close()
+        await ends.hold_button()
+        for _ in range(2):  # in memory, and after a power cut
+            stock = ends.daemon.service._stock
+            assert stock.settings.user_id == 1
+            assert stock.settings.house_limit_a == 16
+            assert not ends.daemon.hardware.sessions()
+            await ends.switch_off()
+            await ends.switch_on()
+
+
 async def test_an_update_is_written_down(tmp_path: Path) -> None:
     async with both_ends(tmp_path) as ends:
         await ends.switch_on("6.7.16")

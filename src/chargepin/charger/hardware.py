@@ -82,6 +82,10 @@ class SimulatedHardware:
         """Finished sessions, oldest first; the newest SESSIONS_KEPT of them."""
         return self._state.sessions
 
+    def forget_sessions(self, now_s: float) -> None:
+        """Forget the finished ones; the meter stays as it is."""
+        self._change(replace(self.state(now_s), sessions=()), now_s)
+
     def start(self, now_s: float) -> None:
         """Charge, or go on charging. Raises NotPossible without a car and when locked."""
         state, _ = self._with_car(now_s)

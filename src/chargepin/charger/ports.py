@@ -1,8 +1,9 @@
 """What the charger's rules need from the outside; adapters implement it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from types import MappingProxyType
 from typing import Protocol
 
 import msgspec
@@ -174,6 +175,9 @@ class Hardware(Protocol):
     def sessions(self) -> Sequence[ChargeSession]:
         """Finished sessions, oldest first; only the newest are kept."""
 
+    def forget_sessions(self, now_s: float) -> None:
+        """Forget the finished ones, as for another owner; the meter stays as it is."""
+
     def start(self, now_s: float) -> None:
         """Charge, or go on charging, whatever the rules say of times. Raises NotPossible."""
 
@@ -297,12 +301,14 @@ class Store(Protocol):
         forget_bluetooth_bonds: bool = False,
         forget_bluetooth_bond: str | None = None,
         clear_log: bool = False,
+        also: Mapping[str, bytes] = MappingProxyType({}),
     ) -> None:
         """Store the state and chain the entries to the log, in one durable transaction.
 
         forget_bluetooth_bonds, forget_bluetooth_bond: delete all, or the one kept under this
         identity, with it, or they would count again after a power cut. clear_log: erase what the
-        log says of persons before the entries; its chain goes on. Raises StoreFailed.
+        log says of persons before the entries; its chain goes on. also: to put, with all that.
+        Raises StoreFailed.
         """
 
     @property

@@ -91,6 +91,7 @@ class Service:
     ) -> None:
         self._unit = unit
         self._store = store
+        self._stock = stock
         self._air = air
         self._start = start
         self._guard = start.guard
@@ -240,7 +241,9 @@ class Service:
             self._carry_out(effect)
 
     async def _stored(self, after: state.Step, forget: BluetoothPhone | None = None) -> bool:
-        durable = replace(after.guard.durable, running_s=self.now_s())  # the entries' time, too
+        now_s = self.now_s()
+        durable = replace(after.guard.durable, running_s=now_s)  # the entries' time, too
+        erase = state.ErasePersons() in after.effects
         try:
             await asyncio.to_thread(
                 self._store.commit,
@@ -249,7 +252,8 @@ class Service:
                 self._clocks.unix_s(),
                 forget_bluetooth_bonds=state.ForgetBluetoothBonds() in after.effects,
                 forget_bluetooth_bond=forget.identity if forget else None,
-                clear_log=state.ClearLog() in after.effects,
+                clear_log=erase,
+                also=self._stock.without_persons(now_s) if erase else {},
             )
         except StoreFailed as error:
             self._report(f"storage failed: {error}. Nothing was changed by the last request.")
@@ -305,8 +309,8 @@ class Service:
                     self._air.drop(link, flush=True)
             case state.ForgetBluetoothBonds():
                 self._forget_bluetooth_bonds()
-            case state.ClearLog():
-                pass  # it was done in the transaction
+            case state.ErasePersons():  # in memory; the rest was done in the transaction
+                self._stock.forget_persons(self.now_s())
             case _:
                 self._tell_session(effect, self._sessions.get(effect.link))
 

@@ -6,10 +6,11 @@ key lives in a file of its own, because no reset and no damaged database may rep
 
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated
 
 import msgspec
@@ -107,12 +108,16 @@ class SQLiteStore:
         forget_bluetooth_bonds: bool = False,
         forget_bluetooth_bond: str | None = None,
         clear_log: bool = False,
+        also: Mapping[str, bytes] = MappingProxyType({}),
     ) -> None:
+        before = self.load() if clear_log else None
         try:
             with self._lock:
                 rows = self._log.copy()
                 with writing(self._connection) as connection:
                     self._put(connection, "durable", msgspec.json.encode(durable))
+                    for name, value in also.items():
+                        self._put(connection, name, value)
                     rows.write(connection, entries, unix_s, durable.running_s, clear=clear_log)
                     if forget_bluetooth_bonds:
                         connection.execute("DELETE FROM bluetooth_bonds")
@@ -123,7 +128,7 @@ class SQLiteStore:
             raise StoreFailed(f"the state could not be stored: {error}") from error
         self._keep_counters(durable)
         if clear_log:
-            self._wipe()
+            self._wipe(copies=before is None or before.mode is not Mode.SEALED)
 
     @property
     def head(self) -> log.Head:
@@ -244,10 +249,16 @@ class SQLiteStore:
         aside = self.set_aside.name if self.set_aside else ""
         self.commit(sealed, [Entry("state_lost", {"kept_aside_as": aside})], 0)
 
-    def _wipe(self) -> None:
-        """What was erased goes from the write-ahead log, too; if not now, then at a later write."""
+    def _wipe(self, *, copies: bool) -> None:
+        """What was erased goes from the write-ahead log, too; if not now, then at a later write.
+
+        copies: and from damaged databases that were set aside.
+        """
         with self._lock, suppress(sqlite3.Error):
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        for copy in self._directory.glob("charger.sqlite.corrupt-*") if copies else ():
+            with suppress(OSError):
+                copy.unlink()
 
     def _open_identity(self) -> IdentityFile:
         path = self._directory / "identity.json"

@@ -16,12 +16,12 @@ from chargepin.core.durable import (
 )
 from chargepin.core.guard_state import (
     Answer,
-    ClearLog,
     Commanded,
     Drop,
     DropAll,
     Effect,
     Entry,
+    ErasePersons,
     ForgetBluetoothBonds,
     Guard,
     Link,
@@ -227,6 +227,6 @@ def reset(guard: Guard, before: tuple[Effect, ...], by: str) -> Step:
             credential=factory.credential,
             lockout=old.lockout.renewed(factory.charged),
         )
-    effects = (*before, ClearLog(), ForgetBluetoothBonds(), DropAll("the charger was reset"))
+    effects = (*before, ErasePersons(), ForgetBluetoothBonds(), DropAll("the charger was reset"))
     entry = Entry("reset", {"incarnation": fresh.incarnation, "by": by})
     return Step(closed(replace(guard, durable=fresh), guard.links), effects, (entry,))

@@ -237,8 +237,8 @@ class ForgetBluetoothBonds:
 
 
 @dataclass(frozen=True, slots=True)
-class ClearLog:
-    """Erase what the log says of persons, in the same transaction; its chain goes on."""
+class ErasePersons:
+    """Erase what names persons, in the same transaction: log entries, sessions, schedules."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +252,7 @@ class Tell:
 OfSession: TypeAlias = SendParams | Refuse | Respond | Grant | RoleRaised | Answer | Tell
 """What one session is told."""
 
-Effect: TypeAlias = OfSession | Drop | DropAll | ForgetBluetoothBonds | ClearLog
+Effect: TypeAlias = OfSession | Drop | DropAll | ForgetBluetoothBonds | ErasePersons
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,6 +126,20 @@ class StockMethods:
             raise
         self._kept_s = now_s
 
+    def without_persons(self, now_s: float) -> Mapping[str, bytes]:
+        """What `forget_persons` would leave, to be put with the change that asks for it."""
+        settings = self.settings.without_persons
+        state = msgspec.structs.replace(
+            self._hardware.state(now_s), sessions=(), rules=settings.rules
+        )
+        return {_HARDWARE: msgspec.json.encode(state), _SETTINGS: msgspec.json.encode(settings)}
+
+    def forget_persons(self, now_s: float) -> None:
+        """Forget who charged, and when: sessions, schedules, the back office."""
+        self.settings = self.settings.without_persons
+        self._hardware.forget_sessions(now_s)
+        self._hardware.obey(now_s, self.settings.rules)
+
 
 def _missing(dialect: Dialect) -> Mapping[str, Handler]:
     """Handlers for what this charger does not have."""

@@ -95,6 +95,14 @@ class StockSettings(msgspec.Struct, frozen=True):
     ocpp: Ocpp = Ocpp("", "", "", 0)
 
     @property
+    def without_persons(self) -> "StockSettings":
+        """What an installer set, such as the limits, without when and for whom it charges."""
+        new = StockSettings()
+        return msgspec.structs.replace(
+            self, schedules=new.schedules, user_id=new.user_id, ocpp=new.ocpp
+        )
+
+    @property
     def rules(self) -> ChargingRules:
         """What they are to the power side."""
         eco, sharing = self.eco_smart, self.power_sharing
