@@ -294,6 +294,20 @@ async def test_garbage_is_answered_and_does_no_harm(
     assert not [each for each in caplog.records if each.name.startswith(("chargepin", "asyncio"))]
 
 
+async def test_a_bug_is_answered_and_ends_the_attempt_alone(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    initiator = Initiator(await rig.connected())
+    await initiator.request()
+    monkeypatch.setattr("chargepin.charger.smp.crypto.r", None)  # no honest way leads to one
+    refused = await initiator.wire.ask(initiator.public_key)
+    assert refused == failed(ErrorCode.UNSPECIFIED_REASON)
+    assert "pairing stumbled on link 1" in caplog.text
+    monkeypatch.undo()
+    await initiator.up_to_the_key()
+    await initiator.encrypt()
+
+
 PDUS = {
     "request": REQUEST,
     "random": b"\x04" + bytes(16),

@@ -223,20 +223,6 @@ def pairs_with_all(switch: Switch, how: Pairing = Pairing.JUST_WORKS) -> Callabl
     return with_rules(change)
 
 
-def mute_to_pairing(switch: Switch) -> Callable[[Air], Air]:
-    """Whoever asks to pair gets no answer."""
-
-    def change(rules: Rules) -> Rules:
-        def pairing(link: int) -> Pairing:
-            if switch.on:
-                raise ValueError("stumbles in the middle of a PDU")
-            return rules.pairing(link)
-
-        return cast("Rules", Wrapped(rules, pairing=pairing))
-
-    return with_rules(change)
-
-
 def keeps_no_bond(switch: Switch) -> Callable[[Air], Air]:
     """Every bond is forgotten as soon as it is made."""
 

@@ -14,6 +14,7 @@ import typer
 
 from chargepin.account.api import Settings
 from chargepin.charger.air import LinkAuthenticated, Pairing
+from chargepin.charger.pairing import Pairings
 from chargepin.cli.story import conclude
 from chargepin.cli.terminal import Terminal, use
 from chargepin.cli.touring import STEPS, Report, tour
@@ -278,19 +279,22 @@ async def test_pause_that_keeps_the_owner_out(tmp_path: Path) -> None:
         ("mute", "the guest's phone was told: insufficient_authorization, no answer"),
     ],
 )
-async def test_dialog_outside_a_window(tmp_path: Path, fault: str, finding: str) -> None:
+async def test_dialog_outside_a_window(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, finding: str
+) -> None:
     step, switch = "phone-dialog-refused-outside", Switch()
 
     async def now(world: OneProcess) -> None:
         await switch.turn(world)
         if fault == "mute":
+            monkeypatch.setattr(Pairings, "heard", lambda *_: None)
             await hurry(world, 11.0)  # then phones give up, and the charger does not yet hang up
 
     air = {
         "pairs": faults.pairs_with_all(switch),
         "prompts": faults.pairs_with_all(switch, Pairing.PASSKEY),
         "tempts": faults.stock_asks_for_a_code(switch),
-        "mute": faults.mute_to_pairing(switch),
+        "mute": Faults().air,
     }[fault]
     red = await found_at_dialog(tmp_path, Faults(air=air, before={step: now}), until=step)
     assert list(red) == [step]

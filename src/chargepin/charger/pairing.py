@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,8 @@ from chargepin.charger.air import (
 from chargepin.charger.ports import StoreFailed
 from chargepin.charger.smp import BODY_BYTES, Attempt, Code, Failed, Peer, Reason, Step
 from chargepin.core.bonds import BLUETOOTH_CAPACITY
+
+logger = logging.getLogger(__name__)
 
 STEP_MAX_S: Final = 30.0  # Part H, 3.4
 SEEN_EVERY_S: Final = 3600
@@ -132,11 +135,14 @@ class Pairings:
         self._timer: asyncio.TimerHandle | None = None
 
     def heard(self, peer: Peer, pdu: bytes) -> None:
-        """Take one PDU of the protocol, whatever it holds."""
+        """Take one PDU of the protocol, whatever it holds: no phone is left without an answer."""
         try:
             self._take(peer, pdu)
         except Failed as failed:
             self._fail(peer, failed.reason)
+        except Exception:
+            logger.exception("pairing stumbled on link %d", peer.link)
+            self._fail(peer, Reason.UNSPECIFIED_REASON)
 
     def key(self, peer: Peer, rand: bytes, ediv: int) -> LinkKey | None:
         """Look for the key that this peer asks to encrypt its link with, if it may."""
