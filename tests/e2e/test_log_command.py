@@ -2,7 +2,7 @@
 
 import json
 
-from chargepin.cli.log import SAID, sentence, when
+from chargepin.cli.log import SAID, names_in, sentence, when
 from chargepin.core.log import EMPTY, Detail, append
 from chargepin.core.log_events import KINDS, STRANGERS
 from e2e.cutting import Person, Scene
@@ -23,6 +23,20 @@ def test_lines_are_for_people() -> None:
     assert '{"a": 1}' in line("of a later version", {"a": 1})
     assert "{}" in line("paused", {})  # less than it should say, but no fault
     assert "\x1b" not in line("bond_added", {"name": "\x1b[2J"})
+
+
+def test_phones_are_called_by_their_names() -> None:
+    added = append(
+        EMPTY,
+        unix_s=0,
+        running_s=0.0,
+        event="bond_added",
+        detail={"bond": "ab", "role": "owner", "name": "Anna's", "by": "passcode"},
+    )
+    names = names_in([added])
+    assert sentence(added, names).endswith("owner (ab), by whoever typed the passcode")
+    later = append(added.head, unix_s=0, running_s=1.0, event="released", detail={"by": "ab"})
+    assert sentence(later, names).endswith("released from its account by Anna's")
 
 
 def test_every_event_has_a_sentence() -> None:

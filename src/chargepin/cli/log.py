@@ -14,10 +14,13 @@ from chargepin.cli.options import ChargerName, add, finish
 from chargepin.cli.terminal import terminal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from chargepin.app.log import SecurityLog
     from chargepin.core.log import Entry
 
 STANDARD_OUTPUT = Path("-")
+_NOBODY: "Mapping[str, str]" = MappingProxyType({})
 
 SAID = MappingProxyType(
     {
@@ -81,8 +84,7 @@ def log(
 
     async def reading() -> "tuple[str, str, SecurityLog]":
         async with inside(charger) as entered:
-            bar = f"Reading the log of {entered.name}"
-            found = await entered.security_log(after, lambda pc: terminal().progress(bar, pc))
+            found = await entered.security_log(after, _progress(f"Reading the log of {charger}"))
             if entered.tampered:
                 await entered.tamper_seen()
             return entered.name, (entered.identity or b"").hex(), found
@@ -106,11 +108,19 @@ def log(
         raise typer.Exit(1)
 
 
+def _progress(text: str) -> "Callable[[int], None]":
+    """Draw a bar for a person who waits; nothing into a pipe."""
+    if not terminal().counts_down:
+        return lambda _: None
+    return lambda percent: terminal().progress(text, percent)
+
+
 def _lines(found: "SecurityLog") -> Iterable[str]:
+    names = names_in(found.entries)
     for entry in found.entries:
         if entry.sequence == found.begins.sequence + 1 and found.begins.sequence:
             yield f"{'':>7}  (before this, only what matters most was kept)"
-        yield f"{entry.sequence:>6}  {when(entry)}  {sentence(entry)}"
+        yield f"{entry.sequence:>6}  {when(entry)}  {sentence(entry, names)}"
     if found.counting:
         yield f"{'':>7} not yet written down: {_counted(found.counting)}"
     if found.finding is None:
@@ -125,13 +135,21 @@ def when(entry: "Entry") -> str:
     return f"{utc}  {entry.running_s:>11.1f} s"
 
 
-def sentence(entry: "Entry") -> str:
+def names_in(entries: "Iterable[Entry]") -> dict[str, str]:
+    """What phones are called, by their bonds, and those that have none."""
+    names = {"passcode": "whoever typed the passcode", "open": "an app, while it was open"}
+    named = [each.detail for each in entries if {"bond", "name"} <= each.detail.keys()]
+    return names | {str(detail["bond"]): str(detail["name"]) for detail in named}
+
+
+def sentence(entry: "Entry", names: "Mapping[str, str]" = _NOBODY) -> str:
     """What an entry says to a person, and the event's name, to look it up by."""
     if entry.event == "strangers":
         said = f"strangers: {_counted(entry.detail)}"
     else:
         try:
-            said = SAID[entry.event].format(**entry.detail)
+            by = str(entry.detail.get("by"))
+            said = SAID[entry.event].format(**entry.detail | {"by": names.get(by, by)})
         except KeyError:
             said = json.dumps(entry.detail, ensure_ascii=False)
     return f"{entry.event:<24} {''.join(c if c.isprintable() else ' ' for c in said)}"
