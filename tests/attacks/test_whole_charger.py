@@ -37,8 +37,10 @@ from core import guard_faults as faults
 
 DEEP = os.environ.get("CHARGEPIN_DEEP") == "1"
 STRANGER = st.integers(0, 2)
+POINTS = 7
+DAY_S = 24 * 3600.0 + 100
 MANNERS = ("breaks off", "confirms", "greets again", "stays", "cuts the power")
-SECONDS = st.sampled_from([1.0, 29.0, 61.0, 3700.0, 24 * 3600.0 + 100])
+SECONDS = st.sampled_from([1.0, 29.0, 61.0, 3700.0, DAY_S])
 PAIRINGS = ("invited", "with a wrong code", "uninvited")
 DEEDS = ("rotate", "revoke", "forget", "end the pause", "look")
 
@@ -90,7 +92,7 @@ class Stranger(RuleBasedStateMachine):
         known = self.story.old[0] if code == "old" else self.story.old[-1]
         self.do(self.story.goes_on(known))
 
-    @rule(which=STRANGER, number=st.integers(1, 7))
+    @rule(which=STRANGER, number=st.integers(1, POINTS))
     def stranger_guesses_and_cuts_the_power(self, which: int, number: int) -> None:
         self.do(self.story.guesses_until_cut(which, number))
 
@@ -173,6 +175,21 @@ def broken_by(before: Before, step: Rule, deeds: int) -> str:
     return machine.broken
 
 
+async def broken_by_a_cut(before: Before, place: Path) -> str:
+    """The same, in the story in which nothing happens but that: at each point once."""
+    story = await Story.begin(before, place, guard.step)
+    try:
+        for number in range(1, POINTS + 1):
+            await story.guesses_until_cut(0, number)
+            await story.holds()
+            await story.time_passes(DAY_S)
+    except Broken as broken:
+        return str(broken)
+    finally:
+        await story.on.ends.close()
+    return ""
+
+
 def answered_before_it_is_stored(patch: pytest.MonkeyPatch) -> None:
     """Effects first: an answer is out when the power goes, and nobody remembers the guess."""
 
@@ -189,14 +206,20 @@ def answered_before_it_is_stored(patch: pytest.MonkeyPatch) -> None:
 STEPS: tuple[Rule, ...] = (faults.charged_after_the_check, faults.each_link_has_its_own_budget)
 
 
-def test_stranger(before: Before, tell: Tell, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stranger(
+    before: Before, tmp_path: Path, tell: Tell, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stories, deeds = (300, 50) if DEEP else (10, 12)
     machine = told(before, guard.step)
     tell_stories(machine, stories, deeds)
     found = [broken_by(before, step, deeds) for step in STEPS]
     with monkeypatch.context() as patch:
         answered_before_it_is_stored(patch)
-        found.append(broken_by(before, guard.step, deeds))
+        place = tmp_path / "charger"
+        with asyncio.Runner(loop_factory=ManualLoop) as runner:
+            found.append(runner.run(broken_by_a_cut(before, place)))
+    with asyncio.Runner(loop_factory=ManualLoop) as runner:
+        assert runner.run(broken_by_a_cut(before, tmp_path / "held")) == ""
     assert all(found)
     tell(
         Row(

@@ -36,6 +36,8 @@ from ends import PATIENCE_S, SERIAL, Answers, Ends, Phone, manual_loop
 
 STRANGERS = 4
 HALF_OPEN_MAX = 2
+ON_ITS_WAY_S = 0.2
+SHORT_OF_A_WAIT_S = lockout.FIRST_WAIT_S - 5  # answers are heard later than they were charged
 CAR_FULL_S = 3600.0
 PAIRING_FAILED = 0x05
 SMALL = {
@@ -90,12 +92,12 @@ class Seen:
     """What an observer counts of the passcode in force.
 
     answers: to guesses, all; day: when the latest were heard, without those that the button
-    allowed; burst: since time last passed. pressed_s: when the button was last pressed.
+    allowed. row_s: since when failures are in a row. pressed_s: when the button was last pressed.
     """
 
     answers: int = 0
     day: list[float] = field(default_factory=list)
-    burst: int = 0
+    row_s: float = -WINDOW_S
     pressed_s: float = -WINDOW_S
 
     def answered(self, now_s: float) -> None:
@@ -104,13 +106,13 @@ class Seen:
         if now_s < self.pressed_s + WINDOW_S + 1:
             return
         self.day = [at_s for at_s in self.day if at_s > now_s - DAY_S + 60] + [now_s]
-        self.burst += 1
         hold("the budget of a day", held=len(self.day) <= lockout.TRIES_PER_DAY)
-        hold("the free tries", held=self.burst <= lockout.FREE_TRIES)
+        row = [at_s for at_s in self.day if at_s > max(self.row_s, now_s - SHORT_OF_A_WAIT_S)]
+        hold("the free tries", held=len(row) <= lockout.FREE_TRIES)
 
     def excused(self) -> None:
         """An owner ended the pause."""
-        self.day, self.burst = [], 0
+        self.day = []
 
 
 class Story:
@@ -235,8 +237,7 @@ class Story:
         guessing = asyncio.create_task(self.compares(line, code_at(self.guesses)))
         cutting = asyncio.create_task(self.mains.gone.wait())
         await asyncio.wait({guessing, cutting}, return_when=asyncio.FIRST_COMPLETED)
-        for _ in range(20):  # what had been said by then is still on its way
-            await asyncio.sleep(0)
+        await asyncio.wait({guessing}, timeout=ON_ITS_WAY_S)  # what had been said by then
         cutting.cancel()
         self.mains.cut_at(0)
         await self.cut_power()
@@ -296,7 +297,7 @@ class Story:
             return
         hold("a guest stays a guest", held=charger.role == "user")
         if not self.guest_known:
-            self.seen.burst, self.guest_known = 0, True
+            self.seen.row_s, self.guest_known = manual_loop().time(), True
         await charger.close()
 
     async def phone_pairs(self, how: str) -> None:
@@ -353,7 +354,6 @@ class Story:
             while self.on.controller_is_asked():  # noqa: ASYNC110 - no event tells
                 await asyncio.sleep(0)
         manual_loop().advance(seconds)
-        self.seen.burst = 0
         if seconds > CAR_FULL_S:  # another one comes
             self.on.daemon._unplug()
             self.on.daemon._plug()
