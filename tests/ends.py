@@ -17,7 +17,8 @@ from chargepin.app.entering import Surroundings
 from chargepin.app.link_bumble import open_radio
 from chargepin.app.ports import Candidate, Known
 from chargepin.charger.air import Air
-from chargepin.charger.daemon import Daemon, Rule, setup_of
+from chargepin.charger.daemon import Daemon, Rule
+from chargepin.charger.setup import setup_of
 from chargepin.core import guard
 from chargepin.core.catalogue import Version
 from chargepin.core.pairing_window import Draw

@@ -24,7 +24,7 @@ from bumble.transport import open_transport
 from attacks.stage import Victim
 from chargepin.app.client import Charger
 from chargepin.app.pairing import PairingCode, PairingNotice
-from chargepin.charger.daemon import address_of
+from chargepin.charger.kept import address_of
 from chargepin.core.gatt import Layout
 from charger.rig import Wire
 from ends import PATIENCE_S

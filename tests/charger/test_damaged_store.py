@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from chargepin.charger.daemon import StoredBonds, address_of
+from chargepin.charger.kept import StoredBonds, address_of
 from chargepin.charger.ports import StoreFailed
 from chargepin.charger.store import SQLiteStore, look_into
 from chargepin.core.durable import Durable, Mode

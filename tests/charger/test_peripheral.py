@@ -22,8 +22,9 @@ from chargepin.charger.air import (
     Written,
 )
 from chargepin.charger.host import ChargerHost
+from chargepin.charger.on_air import FLUSH_MAX_S, STALLED_S
 from chargepin.charger.pairing import BluetoothBond, BondsInMemory
-from chargepin.charger.peripheral import FLUSH_MAX_S, STALLED_S, Peripheral
+from chargepin.charger.peripheral import Peripheral
 from chargepin.charger.ports import StoreFailed
 from chargepin.core import gatt
 from chargepin.core.gatt import Layout

@@ -17,10 +17,10 @@ from chargepin.charger.air import (
     Rules,
     Written,
 )
-from chargepin.charger.daemon import first_state
 from chargepin.charger.hardware import SimulatedHardware
 from chargepin.charger.ports import Unit
 from chargepin.charger.service import Clocks, Service
+from chargepin.charger.setup import first_state
 from chargepin.charger.stock import StockMethods, TypePlate, kept_hardware, kept_settings
 from chargepin.charger.store import SQLiteStore
 from chargepin.charger.update import ShippedImages, Updater

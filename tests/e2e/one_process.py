@@ -14,7 +14,8 @@ from pathlib import Path
 
 from chargepin.account.api import AccountServer, Settings, serve_account
 from chargepin.charger.air import Air
-from chargepin.charger.daemon import Daemon, Rule, setup_of
+from chargepin.charger.daemon import Daemon, Rule
+from chargepin.charger.setup import setup_of
 from chargepin.cli.main import run
 from chargepin.cli.steps_open import Saw
 from chargepin.cli.terminal import Terminal

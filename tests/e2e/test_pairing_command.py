@@ -18,7 +18,7 @@ from bumble.smp import ErrorCode
 
 from bluetooth_phone import bluetooth_phone
 from chargepin.app.pairing import PairingCode, PairingNotice, PhonePaired, WindowClosed
-from chargepin.charger.daemon import address_of
+from chargepin.charger.kept import address_of
 from chargepin.charger.store import SQLiteStore
 from chargepin.cli.pairing import Window
 from chargepin.cli.terminal import Terminal, use

@@ -8,7 +8,7 @@ import pytest
 from bluetooth_phone import bluetooth_phone
 from chargepin.app import errors
 from chargepin.charger.button import HELD_S, Presses
-from chargepin.charger.daemon import address_of
+from chargepin.charger.kept import address_of
 from chargepin.charger.store import look_into
 from chargepin.core.durable import Mode, Profile
 from chargepin.core.guard_state import FIRST_MINUTES_S

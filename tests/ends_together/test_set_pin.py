@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bluetooth_phone import BluetoothLink, bluetooth_phone
-from chargepin.charger.daemon import address_of
+from chargepin.charger.kept import address_of
 from chargepin.core.lockout import FIRST_WAIT_S, FREE_TRIES
 from chargepin.core.passcode import Passcode
 from ends import both_ends, manual_loop

@@ -8,8 +8,9 @@ from typing import Final
 
 import msgspec
 
-from chargepin.charger.daemon import StoredBonds, address_of, first_state, setup_of
+from chargepin.charger.kept import StoredBonds, address_of
 from chargepin.charger.ports import StoreFailed, Unit
+from chargepin.charger.setup import first_state, setup_of
 from chargepin.charger.stock import kept_hardware, kept_settings
 from chargepin.charger.store import SQLiteStore, look_into
 from chargepin.charger.update import installed_version

@@ -1,174 +1,39 @@
 """Wiring of the charger: store, hardware, updates, air and service; restarts after an update."""
 
 import asyncio
-import re
 import secrets
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeAlias
-
-import msgspec
 
 from chargepin.charger.air import Air, Appearance
 from chargepin.charger.button import Front, Presses
 from chargepin.charger.hardware import SimulatedHardware
 from chargepin.charger.inbox import Ending
+from chargepin.charger.kept import StoredBonds, address_of
 from chargepin.charger.lasting import LastingAir
-from chargepin.charger.pairing import BluetoothBond
 from chargepin.charger.peripheral import Peripheral
-from chargepin.charger.ports import Store, StoreFailed, Unit
+from chargepin.charger.ports import StoreFailed, Unit
 from chargepin.charger.service import Clocks, Service
+from chargepin.charger.setup import Setup, first_state
 from chargepin.charger.stock import StockMethods, TypePlate, kept_hardware, kept_settings
 from chargepin.charger.store import SQLiteStore
 from chargepin.charger.update import USUAL_PACE_S, ShippedImages, Updater
-from chargepin.core import guard, handshake
+from chargepin.core import guard
 from chargepin.core import guard_state as state
 from chargepin.core.catalogue import (
-    Family,
-    Version,
-    family_of,
     name_of,
-    serial_of,
     supports_passcode,
 )
-from chargepin.core.decoding import Undecodable, decoded
 from chargepin.core.durable import (
-    Durable,
-    Factory,
     Mode,
-    PasscodeCredential,
-    Profile,
-    usual_policy,
 )
-from chargepin.core.gatt import Layout, layout_named
 from chargepin.core.pairing_window import Draw
-from chargepin.core.passcode import Passcode, entered
-from chargepin.machine.clock import running_s, unix_s
+from chargepin.machine.clock import known_unix_s, running_s, unix_s
 from chargepin.machine.controller import Controller, open_controller
-
-_STATIC_ADDRESS = re.compile(rb"[C-F][0-9A-F](:[0-9A-F]{2}){5}")
-
-SALT_BYTES = 16
-PROFILE = 1
-WRITTEN_UNIX_S = 1_735_689_600  # 2025-01-01
 
 Report: TypeAlias = Callable[[str], None]
 Rule: TypeAlias = Callable[[state.Guard, state.Event, float], state.Step]
-
-
-@dataclass(frozen=True, slots=True)
-class Setup:
-    """What a charger is told when it is started.
-
-    directory: its private files. software: what left the factory; an update kept in the directory
-    wins. layout: its radio module. factory_passcode, profile: from the factory file, used at the
-    first start only. powered_s_ago: how long ago the power came, if that was not just now: a
-    program that is started anew is no power-up.
-    """
-
-    serial: str
-    family: Family
-    software: Version
-    directory: Path
-    layout: Layout
-    factory_passcode: Passcode | None = None
-    profile: Profile = Profile.NONE
-    powered_s_ago: float = 0.0
-
-
-def first_state(
-    store: Store, unit: Unit, factory: Passcode | None, profile: Profile = Profile.NONE
-) -> Durable:
-    """What was stored, or a new charger's beginning. Raises StoreFailed."""
-    kept = store.load()
-    if kept is not None:
-        return kept
-    new = Durable(profile=profile, policy=usual_policy(profile))
-    if factory is None:
-        return new
-    salt = unit.random(SALT_BYTES)
-    witness = handshake.passcode_witness(factory, unit.identity, salt, PROFILE)
-    credential = PasscodeCredential(handshake.verifier_of(witness), salt, PROFILE)
-    return replace(
-        new, mode=Mode.PROTECTED, generation=1, credential=credential, factory=Factory(credential)
-    )
-
-
-def setup_of(
-    *,
-    serial: str,
-    model: str,
-    software: str,
-    directory: Path,
-    factory_passcode_file: Path | None = None,
-    radio_module: str | None = None,
-    profile: str = Profile.NONE.value,
-    powered_s_ago: float = 0.0,
-) -> Setup:
-    """Read the options of `serve charger`. Raises ValueError or OSError with a sentence.
-
-    radio_module: None for the one that the family is simulated with. profile: "none" or "eu".
-    """
-    factory = None
-    if factory_passcode_file is not None:
-        factory = entered(factory_passcode_file.read_text(encoding="utf-8", errors="replace"))
-    family = family_of(model)
-    return Setup(
-        serial=serial_of(serial),
-        family=family,
-        software=Version.parse(software),
-        directory=directory,
-        layout=family.layout if radio_module is None else layout_named(radio_module),
-        factory_passcode=factory,
-        profile=_profile(profile),
-        powered_s_ago=powered_s_ago,
-    )
-
-
-def _profile(word: str) -> Profile:
-    for profile in Profile:
-        if profile.value == word:
-            return profile
-    raise ValueError(f"there is no profile {word!r}, but {' and '.join(p.value for p in Profile)}")
-
-
-class StoredBonds:
-    """Bluetooth bonds in the charger's store, at hand in memory. now_s: running seconds.
-
-    One that cannot be read counts for nothing: its phone has to pair again.
-    """
-
-    def __init__(self, store: SQLiteStore, now_s: Callable[[], float] = lambda: 0.0) -> None:
-        self._store = store
-        self._now_s = now_s
-        self._bonds: dict[str, BluetoothBond] = {}
-        for identity, value in store.bluetooth_bonds().items():
-            with suppress(Undecodable):
-                self._bonds[identity] = decoded(value, BluetoothBond)
-
-    def get(self, identity: str) -> BluetoothBond | None:
-        return self._bonds.get(identity)
-
-    def put(self, bond: BluetoothBond) -> None:
-        before = self._bonds.get(bond.identity)
-        renewed = before is not None and before.long_term_key == bond.long_term_key
-        entry = None
-        if bond.authenticated and not renewed:
-            detail: dict[str, str | int] = {"bond": bond.bond_id, "name": bond.phone.name}
-            entry = state.Entry("bluetooth_bond_added", detail)
-        now = known_unix_s(), self._now_s()
-        value = msgspec.json.encode(bond)
-        self._store.put_bluetooth_bond(bond.identity, value, entry, *now, renewed=renewed)
-        self._bonds[bond.identity] = bond
-
-    def delete(self, identity: str) -> None:
-        self._store.put_bluetooth_bond(identity, None)
-        self._bonds.pop(identity, None)
-
-    def all(self) -> Sequence[BluetoothBond]:
-        return tuple(self._bonds.values())
 
 
 class Daemon:
@@ -402,25 +267,8 @@ class Daemon:
         self.hardware.plug_out(self.service.now_s())
 
 
-def known_unix_s() -> int:
-    """The wall clock; 0 while it stands before this program was written: nobody has set it."""
-    now_s = unix_s()
-    return now_s if now_s >= WRITTEN_UNIX_S else 0
-
-
 async def _cancelled(task: asyncio.Future[Any]) -> None:
     """Cancel it unless it is done, and wait until it is."""
     if not task.done():
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-
-
-def address_of(store: Store) -> str:
-    """The charger's static random address, drawn at its first start. Raises StoreFailed."""
-    kept = store.get("address")
-    if kept is None or _STATIC_ADDRESS.fullmatch(kept) is None:
-        raw = bytearray(secrets.token_bytes(6))
-        raw[0] |= 0xC0  # Core Vol 6, Part B, 1.3.2.1: the two highest bits are 1
-        kept = raw.hex(":").upper().encode()
-        store.put("address", kept)
-    return kept.decode()

@@ -140,7 +140,8 @@ def charger(
         return
 
     async def serving() -> None:
-        from chargepin.charger.daemon import Daemon, setup_of
+        from chargepin.charger.daemon import Daemon
+        from chargepin.charger.setup import setup_of
         from chargepin.core.catalogue import Evidence
         from chargepin.machine.clock import since_boot_s
         from chargepin.machine.controller import quiet

@@ -19,6 +19,15 @@ def since_boot_s() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
+WRITTEN_UNIX_S = 1_735_689_600  # 2025-01-01
+
+
+def known_unix_s() -> int:
+    """The wall clock; 0 while it stands before this program was written: nobody has set it."""
+    now_s = unix_s()
+    return now_s if now_s >= WRITTEN_UNIX_S else 0
+
+
 class ManualLoop(asyncio.SelectorEventLoop):
     """An event loop whose time can be moved forward by hand, for tests of waiting.
 
