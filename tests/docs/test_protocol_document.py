@@ -14,6 +14,7 @@ from chargepin.charger import (
     daemon,
     dialog,
     inbox,
+    on_air,
     own,
     pairing,
     requests,
