@@ -14,6 +14,7 @@ from chargepin.charger import (
     daemon,
     dialog,
     inbox,
+    kept,
     on_air,
     own,
     pairing,
@@ -192,7 +193,7 @@ def test_errors_of_passcode_methods() -> None:
 
 def test_events_of_the_security_log() -> None:
     rows = {row[0]: row[2] for row in table("log-events")}
-    modules = guard, guard_attempts, guard_changes, requests, dialog, store, daemon, updating
+    modules = guard, guard_attempts, guard_changes, requests, dialog, store, daemon, kept, updating
     written = "\n".join(inspect.getsource(each) for each in modules)
     noted = set(re.findall(r'\bEntry\(\s*"(\w+)"', written))
     noted |= set(re.findall(r'\b_done\(guard, [^"]*?"(\w+)"', written))
