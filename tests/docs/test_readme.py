@@ -13,7 +13,7 @@ import pytest
 
 README = Path(__file__).parents[2] / "README.md"
 BIN = Path(sys.executable).parent
-PATIENCE_S = 60
+PATIENCE_S = 300
 
 
 def blocks(language: str) -> list[str]:
