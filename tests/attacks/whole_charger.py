@@ -36,7 +36,6 @@ from ends import PATIENCE_S, SERIAL, Answers, Ends, Phone, manual_loop
 
 STRANGERS = 4
 HALF_OPEN_MAX = 2
-ON_ITS_WAY_S = 0.2
 SHORT_OF_A_WAIT_S = lockout.FIRST_WAIT_S - 5  # answers are heard later than they were charged
 CAR_FULL_S = 3600.0
 PAIRING_FAILED = 0x05
@@ -237,7 +236,9 @@ class Story:
         guessing = asyncio.create_task(self.compares(line, code_at(self.guesses)))
         cutting = asyncio.create_task(self.mains.gone.wait())
         await asyncio.wait({guessing, cutting}, return_when=asyncio.FIRST_COMPLETED)
-        await asyncio.wait({guessing}, timeout=ON_ITS_WAY_S)  # what had been said by then
+        for _ in range(5):  # what had been said by then is still on its way
+            if not guessing.done():
+                await round_trips(self.on.owner)
         cutting.cancel()
         self.mains.cut_at(0)
         await self.cut_power()
