@@ -60,3 +60,16 @@ async def test_an_app_that_is_in_by_its_bond_is_not_raised(tmp_path: Path) -> No
         ends.daemon.service.button(held=False)
         await inside.status()
         assert inside.role == "user"
+
+
+async def test_an_app_that_hangs_up_at_once_is_an_owner_all_the_same(tmp_path: Path) -> None:
+    async with both_ends(tmp_path / "charger") as ends:
+        phone = await started(ends, tmp_path)
+        inside = await phone.enter(Answers([CODE]))
+        assert ends.daemon is not None
+        ends.daemon.service.button(held=False)
+        async with asyncio.timeout(20):
+            while inside.role != "owner":  # noqa: ASYNC110 - no event
+                await asyncio.sleep(0)
+        await inside.close()
+        assert (await phone.enter()).role == "owner"

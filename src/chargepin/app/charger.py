@@ -30,6 +30,7 @@ from chargepin.machine.clock import running_s
 
 RESTART_WITHIN_S = 10.0
 MOST_PHONES = 1000
+_KEEPS_ROLE_WITHIN_S = 3.0
 
 
 class Phone(msgspec.Struct, frozen=True):
@@ -146,8 +147,9 @@ class Charger:
         self._inside.link.on_close(callback)
 
     async def close(self) -> None:
-        """Hang up."""
+        """Hang up, once what the button gave this app is kept."""
         if self._raising is not None:
+            await asyncio.wait([self._raising], timeout=_KEEPS_ROLE_WITHIN_S)
             self._raising.cancel()
         await self._inside.link.close()
 
