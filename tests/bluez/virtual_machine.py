@@ -16,10 +16,11 @@ from typing import Any, Final, Self
 from bluez.image import ROOT, Image, compiled, write_archive
 
 MEMORY_MB: Final = 640
-BOOTS_WITHIN_S: Final = 120.0
+BOOTS_WITHIN_S: Final = 240.0
 ENDS_WITHIN_S: Final = 15.0
 KERNEL_OPTIONS: Final = (
     "console=ttyS0 quiet panic=-1 mitigations=off nokaslr clocksource=hpet random.trust_cpu=on"
+    " no_timer_check"  # on a busy computer the timer looks broken at boot
 )
 _TESTS: Final = ROOT / "tests"
 

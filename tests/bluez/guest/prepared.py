@@ -19,7 +19,7 @@ from typing import Any
 IMPORTED = (
     *("app.link_conformance", "bluez.guest.pairing_checks"),
     *("chargepin.app.connect", "chargepin.app.stock", "chargepin.app.link_bleak.linux"),
-    *("chargepin.cli.main", "chargepin.cli.terminal"),
+    *("chargepin.cli.main", "chargepin.cli.terminal", "chargepin.charger.daemon"),
     *("bleak.backends.bluezdbus.client", "bleak.backends.bluezdbus.scanner"),
 )
 

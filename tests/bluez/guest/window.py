@@ -26,7 +26,7 @@ async def main(name: str, code: str | None = None) -> None:
     try:
         found = await first(radio, lambda it: it.name == name)
         link = await radio.connect(found, timeout_s=20)
-        stock = StockSession(link)
+        stock = StockSession(link, name)
         await stock.begin()
         told["status"] = await stock.request("r_dat")
         await link.close()
