@@ -243,7 +243,7 @@ async def test_trespasser(tmp_path: Path, tell: Tell) -> None:
         assert other.events
     tell(
         Row(
-            "20 trespasser",
+            "15 trespasser",
             attempts,
             "nothing read, written or heard; every request is answered",
             f"of a stock Bumble charger: {', '.join(sorted(other.gained))}; and it hears what is"

@@ -322,7 +322,7 @@ async def test_bond_thief(tmp_path: Path, tell: Tell, monkeypatch: pytest.Monkey
         assert await replaced(ends.room.address)
     tell(
         Row(
-            "21 bond thief",
+            "16 bond thief",
             attempts + 2,
             "nothing without the key; with it, the stock service until the bond is forgotten",
             "the victim's place, by Just Works, at a stock Bumble charger; and with the key after"

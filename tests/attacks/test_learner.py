@@ -20,7 +20,7 @@ from chargepin.core import handshake, p256
 from chargepin.core.p256 import Point
 from core import spake2plus_oracle as curve
 
-LEARNED, ASKED = 150, 150
+LEARNED, ASKED = 120, 120
 """Handshakes of each of two passcodes: to learn from, and to be asked about."""
 IDENTITY = bytes(range(32))
 A, B = 1_000, 700_001

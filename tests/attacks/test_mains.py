@@ -243,7 +243,7 @@ async def test_mains(tmp_path: Path, tell: Tell, monkeypatch: pytest.MonkeyPatch
     assert 0.0 in (await waits(tmp_path / "clock", monkeypatch, by_the_wall_clock))[1]
     tell(
         Row(
-            "22 at the mains",
+            "17 at the mains",
             held.attempts + len(by_switch) + len(by_clock),
             f"nothing: {held.answered} answers, {held.counted} counted; each pause is waited out",
             f"{late.free} of {late.answered} answers for nothing where only a confirmation is"
