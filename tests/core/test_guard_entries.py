@@ -212,3 +212,14 @@ def test_windows_that_the_button_opened_count_beyond_a_reset() -> None:
     bench.press()
     bench.hold()
     assert bench.durable.lockout == lockout.Lockout(windows=(bench.now_s,))
+
+
+def test_a_refused_set_pin_leaves_nothing_of_an_earlier_one_to_be_compared() -> None:
+    bench = Bench()
+    link = bench.open()
+    bench.take(state.PinOffered(link))
+    assert bench.guard.links[link].pin is not None
+    bench.guess()
+    bench.guess()
+    bench.take(state.PinOffered(link))
+    assert bench.guard.links[link].pin is None
