@@ -62,6 +62,7 @@ def open_(
     if paired is not None:
         told = f"Paired with {paired}. It may use the charger as a user, without a code from now on"
         told += f", until `chargepin phones forget {window.charger} {window.paired_id}`."
+        told += " If that phone says that pairing failed, it was another one: forget it at once."
     document = {
         "charger": window.charger,
         "paired": paired,
