@@ -19,7 +19,7 @@ from chargepin.cli.touring import STEPS
 
 COMMAND = [sys.executable, "-m", "chargepin"]
 COLUMNS = 90
-PATIENCE_S = 400.0
+PATIENCE_S = 200.0
 GOES_ON = "Enter goes on"
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -178,17 +178,19 @@ def a_guests_phone_pairs(screen: Screen) -> None:
     (window,) = re.findall(r"^ {4}\S*chargepin (pairing open .+?)\r?$", screen.text, re.MULTILINE)
     (phone,) = re.findall(r"^ {4}\S*bumble-pair (.+?)\r?$", screen.text, re.MULTILINE)
     owners = in_a_terminal([*COMMAND, *shlex.split(window)])
-    guests = in_a_terminal([sys.executable, "-m", "bumble.apps.pair", *shlex.split(phone)])
+    started = [owners]
     try:
-        owners.read_until("left")
+        owners.read_until("left")  # there is a code now; before, the phone would be refused
         (code,) = re.findall(r"Code (\d{6})", owners.text)[:1]
+        guests = in_a_terminal([sys.executable, "-m", "bumble.apps.pair", *shlex.split(phone)])
+        started.append(guests)
         guests.read_until("Enter PIN")
         os.write(guests.terminal, f"{code}\r".encode())
         guests.read_until("Paired!")
         assert owners.ends() == 0
         assert "without a code from now on" in owners.text
     finally:
-        for each in (owners, guests):
+        for each in started:
             each.process.kill()
             each.process.wait()
             os.close(each.terminal)
