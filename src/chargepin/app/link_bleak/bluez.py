@@ -147,10 +147,14 @@ class BlueZ:
 
         Where the other end has forgotten the Bluetooth bond, Linux drops the connection, and at
         once makes another by itself. Whoever disturbs it in that moment leaves it a connection
-        that it does not know of and never ends: nobody reaches the device any more.
+        that it does not know of and never ends: nobody reaches the device any more. The same
+        becomes of a connection that is given up before Linux has begun to make it.
         """
+        connecting = asyncio.ensure_future(
+            self._call(path, _DEVICE, "Connect", within_s=_CONNECTS_WITHIN_S)
+        )
         try:
-            await self._call(path, _DEVICE, "Connect", within_s=_CONNECTS_WITHIN_S)
+            await asyncio.shield(connecting)
         except DBusError as error:
             if not any(each in str(error) for each in _DROPPED):
                 await self.disconnect(path)
@@ -159,8 +163,15 @@ class BlueZ:
             await self.disconnect(path)
             raise Dropped(str(error)) from error
         except asyncio.CancelledError:
-            await asyncio.shield(self.disconnect(path))
+            await asyncio.shield(self._give_up(path, connecting))
             raise
+
+    async def _give_up(self, path: str, connecting: asyncio.Future[Any]) -> None:
+        await asyncio.wait([connecting], timeout=_SETTLES_IN_S)
+        await self.disconnect(path)
+        await asyncio.wait([connecting], timeout=_SETTLES_IN_S)
+        if not connecting.cancel() and not connecting.cancelled():
+            connecting.exception()  # looked at: that it was given up is all there is to say
 
     async def pair(self, path: str, ask: AskCode | None) -> Pairing:
         """Pair with a device. ask: for a number that it wants typed. Raises what ask does."""
