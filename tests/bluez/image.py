@@ -31,11 +31,11 @@ MODULES: Final = (
     *("algif_skcipher", "algif_hash", "cmac", "ccm", "ecdh_generic", "ecb", "ctr"),
 )
 WHEELS: Final = (
-    *("annotated-doc", "annotated-types", "anyio", "bleak", "bumble", "certifi", "cffi"),
+    *("annotated-doc", "anyio", "bleak", "bumble", "certifi", "cffi"),
     *("cryptography", "pyee"),
     *("dbus-fast", "h11", "httpcore", "httpx", "idna", "markdown-it-py", "mdurl", "msgspec"),
-    *("pycparser", "pydantic", "pydantic-core", "pygments", "rich", "shellingham", "typer"),
-    *("typing-extensions", "typing-inspection"),
+    *("pycparser", "pygments", "rich", "shellingham", "typer"),
+    "typing-extensions",
 )
 PLATFORMS: Final = ("manylinux_2_34_x86_64", "manylinux_2_28_x86_64", "manylinux2014_x86_64")
 TOOLS: Final = ("qemu-system-x86_64", "apt-get", "apt-cache", "dpkg-deb", "depmod", "modprobe")
