@@ -12,6 +12,7 @@ from chargepin.core.guard_state import Entry
 from chargepin.core.identity import Credential
 from core.guard_bench import (
     ADMIN,
+    APP,
     CLAIM,
     FIRST,
     OLDER_SOFTWARE,
@@ -62,6 +63,23 @@ def test_attempts() -> None:
         Entry("attempt", {"charged": 2, "generation": 1}),
         Entry("passcode_unproved", {"generation": 1}),
     ]
+
+
+def test_an_attempt_that_is_given_up_for_a_hello_that_is_refused() -> None:
+    bench = Bench()
+    link = bench.open()
+    bench.hello(link, Credential.PASSCODE)
+    bench.share(link)
+    new(bench)
+    bench.hello(link, Credential.OPEN)
+    assert new(bench) == [Entry("passcode_unproved", {"generation": 1})]
+
+
+def test_a_hello_alone_writes_nothing() -> None:
+    bench = Bench()
+    link = bench.open()
+    hello = state.HelloReceived(link, Credential.PASSCODE, APP, None)
+    assert bench.step(bench.guard, hello, bench.now_s).entries == ()
 
 
 def test_what_attempts_come_to() -> None:
