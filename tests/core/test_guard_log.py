@@ -8,6 +8,7 @@ import pytest
 from chargepin.core import commands, guard, lockout
 from chargepin.core import guard_state as state
 from chargepin.core.bonds import Role
+from chargepin.core.guard_changes import tamper_told
 from chargepin.core.guard_state import Answer, Tell
 from chargepin.core.identity import Credential
 from core.guard_bench import (
@@ -152,3 +153,12 @@ def visit(bench: Bench) -> None:
     bench.guard = replace(bench.guard, links=MappingProxyType({}))
     bench.take(state.StrangersCounted("pairing_refused", 2))
     bench.take(state.StrangersCounted("malformed", 2))
+
+
+@pytest.mark.parametrize("before", Role)
+@pytest.mark.parametrize("role", Role)
+def test_only_who_becomes_an_admin_is_told_of_it(before: Role, role: Role) -> None:
+    durable = replace(PROTECTED, tampered=True)
+    becomes = before < Role.ADMIN and role in {Role.ADMIN, Role.OWNER}
+    assert tamper_told(durable, 7, before, role) == ((Tell(7, "tampered"),) if becomes else ())
+    assert tamper_told(PROTECTED, 7, before, role) == ()
