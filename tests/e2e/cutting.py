@@ -14,11 +14,11 @@ from chargepin.app.client import find
 from chargepin.app.errors import ChargepinError, PasscodeWrong
 from chargepin.app.ports import Known
 from chargepin.app.session import Session
-from chargepin.charger.button import address_of_socket
 from chargepin.charger.store import Kept, look_into
 from chargepin.core import log_summary
 from chargepin.core.durable import Mode
 from chargepin.core.identity import Credential
+from chargepin.machine.unix_socket import address_of
 from e2e.programs import NAME, PATIENCE_S, SERIAL, Breakables, Child
 from ends import Answers, Ends, Phone, manual_loop
 
@@ -104,7 +104,7 @@ class Scene:
 
     async def by_hand(self, word: str) -> None:
         """Do something to the charger itself; see charger/button.py for the words."""
-        with address_of_socket(self.files / "button") as address:
+        with address_of(self.files / "button") as address:
             reader, writer = await asyncio.open_unix_connection(address)
             writer.write(word.encode())
             assert (await reader.readline()) == b"done\n"

@@ -6,17 +6,15 @@ Each is answered with a line.
 """
 
 import asyncio
-import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
 from chargepin.charger.ports import NotPossible
+from chargepin.machine.unix_socket import private_socket
 
 HELD_S = 10.0
 LONGEST_WORD_BYTES = 64
-LONGEST_ADDRESS_BYTES = 107  # unix(7): 108 with the zero at the end
 
 
 class Presses:
@@ -63,9 +61,7 @@ class Front:
     async def open(self) -> None:
         """Listen, for this user only. Raises OSError."""
         self._path.unlink(missing_ok=True)
-        with address_of_socket(self._path) as address:
-            self._server = await asyncio.start_unix_server(self._talk, address)
-        self._path.chmod(0o600)
+        self._server = await asyncio.start_unix_server(self._talk, sock=private_socket(self._path))
 
     async def close(self) -> None:
         """Stop listening."""
@@ -101,16 +97,3 @@ class Front:
 
 def _no_number(word: str) -> int:
     raise ValueError(f"{word} needs a number, such as {word} 20")
-
-
-@contextmanager
-def address_of_socket(path: Path) -> Iterator[str]:
-    """A name for the socket that is short enough, however deep its directory is."""
-    if len(os.fsencode(path)) <= LONGEST_ADDRESS_BYTES:
-        yield str(path)
-        return
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        yield f"/proc/self/fd/{directory}/{path.name}"
-    finally:
-        os.close(directory)
