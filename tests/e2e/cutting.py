@@ -69,7 +69,7 @@ class Scene:
     async def running(self) -> Child:
         charger, said = await self.switch_on()
         assert "ready" in said, self.programs.log
-        await self.settled()
+        await self.settled(await self.phone())
         return charger
 
     async def until_cut_off(self, charger: Child, work: Awaitable[object]) -> None:
@@ -91,9 +91,9 @@ class Scene:
         await asyncio.wait(self._on_radio)
         manual_loop().advance(SILENCE_S)
 
-    async def settled(self) -> None:
+    async def settled(self, phone: Phone) -> None:
         """Its start is written once it answers, and nothing is written meanwhile."""
-        around = (await self.phone()).surroundings
+        around = phone.surroundings
         found = await find(around, SERIAL)
         link = await around.radio.connect(found, timeout_s=PATIENCE_S)
         session = Session(link, around.app, around.random)

@@ -181,8 +181,9 @@ async def started_at_last(on: Scene) -> int:
         if said.startswith("at "):
             await charger.gone()
             continue
+        phone = await on.phone()  # its controller is asked in real time, not in jumps
         with suppress(ChargepinError):
-            await on.until_cut_off(charger, on.settled())
+            await on.until_cut_off(charger, on.settled(phone))
         if await charger.broken_at() is None:
             await charger.kill()
             return number - 1
