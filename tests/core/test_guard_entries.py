@@ -71,7 +71,7 @@ def test_an_attempt_that_is_given_up_for_a_hello_that_is_refused() -> None:
     bench.hello(link, Credential.PASSCODE)
     bench.share(link)
     new(bench)
-    bench.hello(link, Credential.OPEN)
+    assert isinstance(bench.hello(link, Credential.BOND)[0], state.Refuse)
     assert new(bench) == [Entry("passcode_unproved", {"generation": 1})]
 
 
