@@ -72,7 +72,7 @@ def main() -> int:
     names = options.targets or list(TARGETS)
     if options.alone:
         return _alone(names[0], options.seconds, options.seed)
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # typed as TextIO
     print(f"{len(names)} targets, {options.seconds:g} s each, seed {options.seed}")
     print(f"{'target':<20} {'inputs':>9} {'edges':>7} {'MiB':>4} found")
     with ThreadPoolExecutor(AT_ONCE) as two:

@@ -200,7 +200,7 @@ def main() -> int:
     os.chdir(ROOT)
     explained = json.loads(EXPLAINED.read_text(encoding="utf-8"))
     gc.freeze()  # what children share with this process stays shared
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # typed as TextIO
     modules = options.modules or list(TESTS)
     report = {module: _about(module, explained) for module in modules}
     if options.report:
