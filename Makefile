@@ -26,9 +26,9 @@ check: $(STAMP)
 attack: $(STAMP)
 	@PYTHONPATH=tests $(BIN)/python tests/attacks/report.py
 
-# Every parser, SECONDS each, two at a time; TARGETS="att smp" for some of them.
+# Every parser, SECONDS each, two at a time; TARGETS="att smp" for some of them, SEED=N as then.
 fuzz: $(STAMP)
-	@PYTHONPATH=tests $(BIN)/python tests/fuzz/run.py --seconds $(SECONDS) $(TARGETS)
+	@PYTHONPATH=tests $(BIN)/python tests/fuzz/run.py --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(TARGETS)
 
 # About 20 minutes; MODULES="lockout passcode" for some of them.
 mutants: $(STAMP)
