@@ -43,7 +43,7 @@ from chargepin.charger.rights import Rights
 from chargepin.charger.session import Session
 from chargepin.charger.stock import StockMethods
 from chargepin.charger.updating import Updating
-from chargepin.core import channel, commands, guard, identity, slots
+from chargepin.core import channel, guard, identity, slots
 from chargepin.core import guard_state as state
 from chargepin.core.bonds import Role
 from chargepin.core.durable import Mode
@@ -312,32 +312,7 @@ class Service:
             case state.ErasePersons():  # in memory; the rest was done in the transaction
                 self._stock.forget_persons(self.now_s())
             case _:
-                self._tell_session(effect, self._sessions.get(effect.link))
-
-    def _tell_session(self, effect: state.OfSession, session: Session | None) -> None:
-        assert session is not None  # noqa: S101 - it is forgotten with the guard's link
-        match effect:
-            case state.SendParams():
-                session.send(session.params(self._guard, effect))
-            case state.Refuse():
-                session.send(session.refusal(self._guard, effect))
-            case state.Respond(_, verifier):
-                session.send(session.respond(verifier))
-            case state.Grant(_, role, bond_id):
-                session.grant()
-                generation = self._guard.durable.generation
-                members = {"role": role.word, "generation": generation, "bond": bond_id}
-                if role >= Role.ADMIN and self._guard.durable.tampered:
-                    members["tampered"] = True
-                session.event("granted", members)
-            case state.RoleRaised(link, role):
-                self._say(link, "role_raised", {"role": role.word})
-            case state.Tell(link, event):
-                self._say(link, event, {})
-            case state.Answer(link, denial):
-                self._answer(link, denial)
-            case _:
-                assert_never(effect)
+                self._sessions[effect.link].obey(effect, self._guard)
 
     def _forget_bluetooth_bonds(self) -> None:
         """They are gone from the store already; now from memory, and from running pairings."""
@@ -346,22 +321,14 @@ class Service:
         except StoreFailed as error:
             self._report(f"storage failed: {error}. The Bluetooth bonds count until a restart.")
 
-    def _answer(self, link: int, denial: commands.Denial | None) -> None:
-        session = self._sessions[link]
-        request_id, answer = session.answers.popleft()
-        if denial is not None:
-            session.deny(request_id, denial)
-        else:
-            session.reply(request_id, answer(self._guard))
-
     def _may_open_window(self, link: int) -> bool:
         held = self._guard.links.get(link)
         return held is not None and held.phase is state.Phase.GRANTED and held.role >= Role.ADMIN
 
     def _say(self, link: int, event: str, members: Mapping[str, object]) -> None:
         session = self._sessions.get(link)
-        if session is not None and session.granted:
-            session.event(event, members)
+        if session is not None:
+            session.tell(event, members)
 
     # ---- time and room --------------------------------------------------------------------
 

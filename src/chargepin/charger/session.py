@@ -1,25 +1,30 @@
 """One link's side of the passcode service: fragments, the handshake's material, records."""
 
-import hmac
 from collections import deque
 from collections.abc import Callable, Mapping
+from typing import assert_never
 
 from chargepin.charger.ports import Unit
 from chargepin.core import bapi, bonds, channel, handshake, identity
+from chargepin.core.bonds import Role
 from chargepin.core.commands import Denial
 from chargepin.core.guard_state import (
+    Answer,
     Event,
+    Grant,
     Guard,
     HelloReceived,
+    OfSession,
     ProofChecked,
     Refuse,
+    Respond,
+    RoleRaised,
     SendParams,
     ShareReceived,
+    Tell,
 )
+from chargepin.core.handshake import CONFIRM_BYTES, SHARE_BYTES
 from chargepin.core.identity import Credential, MessageType
-
-SHARE_BYTES = 65
-CONFIRM_BYTES = 32
 
 
 class Session:
@@ -67,8 +72,27 @@ class Session:
             case _:
                 raise channel.ChannelError("an unknown type of message")
 
-    def params(self, guard: Guard, order: SendParams) -> bytes:
-        """Make and sign the PARAMS that the order asks for."""
+    def obey(self, effect: OfSession, guard: Guard) -> None:
+        """Say what the guard wants said. Raises HandshakeError or ChannelError: hang up then."""
+        match effect:
+            case SendParams():
+                self.send(self._signed_params(guard, effect))
+            case Refuse():
+                self.send(self._signed_refusal(guard, effect))
+            case Respond(_, verifier):
+                self.send(self._respond(verifier))
+            case Grant():
+                self._grant(guard, effect)
+            case RoleRaised(_, role):
+                self.tell("role_raised", {"role": role.word})
+            case Tell(_, event):
+                self.tell(event, {})
+            case Answer(_, denial):
+                self._answer(guard, denial)
+            case _:
+                assert_never(effect)
+
+    def _signed_params(self, guard: Guard, order: SendParams) -> bytes:
         credential = guard.durable.credential
         params = identity.Params(
             credential=self._credential,
@@ -89,8 +113,7 @@ class Session:
         self._params = identity.sign_answer(self._unit.key, self._hello, params.encode())
         return self._params
 
-    def refusal(self, guard: Guard, order: Refuse) -> bytes:
-        """Make and sign a REFUSAL."""
+    def _signed_refusal(self, guard: Guard, order: Refuse) -> bytes:
         refusal = identity.Refusal(
             code=order.code,
             identity=self._unit.identity,
@@ -101,8 +124,8 @@ class Session:
         )
         return identity.sign_answer(self._unit.key, self._hello, refusal.encode())
 
-    def respond(self, verifier: handshake.Verifier | None) -> bytes:
-        """Do the charger's half; None is the open charger. Raises HandshakeError."""
+    def _respond(self, verifier: handshake.Verifier | None) -> bytes:
+        """Do the charger's half; None is the open charger."""
         if verifier is None:
             verifier = handshake.verifier_of(handshake.open_witness(self._unit.identity))
         self._response = handshake.respond(
@@ -116,20 +139,31 @@ class Session:
         return bytes([identity.MessageType.SHARE_V]) + share_v + confirm_v
 
     def _confirmed(self, message: bytes) -> bool:
-        """Compare CONFIRM_P, in constant time."""
         confirm_p = _body(message, CONFIRM_BYTES)
-        if self._response is None:
-            return False
-        return hmac.compare_digest(confirm_p, self._response.expected_confirm_p)
+        return self._response is not None and self._response.confirmed_by(confirm_p)
 
-    def grant(self) -> None:
+    def _grant(self, guard: Guard, order: Grant) -> None:
         """From now on records flow."""
-        if self._response is None:
-            return
-        keys = self._response.keys
-        self._opener = channel.Opener(keys.app_to_charger, channel.Direction.APP_TO_CHARGER)
-        self._sealer = channel.Sealer(keys.charger_to_app, channel.Direction.CHARGER_TO_APP)
-        self._response = None
+        if self._response is not None:
+            keys = self._response.keys
+            self._opener = channel.Opener(keys.app_to_charger, channel.Direction.APP_TO_CHARGER)
+            self._sealer = channel.Sealer(keys.charger_to_app, channel.Direction.CHARGER_TO_APP)
+            self._response = None
+        members: dict[str, object] = {
+            "role": order.role.word,
+            "generation": guard.durable.generation,
+            "bond": order.bond_id,
+        }
+        if order.role >= Role.ADMIN and guard.durable.tampered:
+            members["tampered"] = True
+        self._event("granted", members)
+
+    def _answer(self, guard: Guard, denial: Denial | None) -> None:
+        request_id, answer = self.answers.popleft()
+        if denial is not None:
+            self.deny(request_id, denial)
+        else:
+            self.reply(request_id, answer(guard))
 
     def open_record(self, message: bytes) -> bytes:
         """Raises ChannelError; the link must then end."""
@@ -155,8 +189,12 @@ class Session:
         """Send a refusal."""
         self.send_json(bapi.encode_error(request_id, denial.code, denial.message))
 
-    def event(self, name: str, members: Mapping[str, object]) -> None:
-        """Say something unasked."""
+    def tell(self, name: str, members: Mapping[str, object]) -> None:
+        """Say something unasked, once records flow."""
+        if self.granted:
+            self._event(name, members)
+
+    def _event(self, name: str, members: Mapping[str, object]) -> None:
         self.send_json(bapi.encode_event(name, members))
 
     @property
