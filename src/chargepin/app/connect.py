@@ -1,8 +1,7 @@
-"""Wiring of the app: a home's settings, its vault, radio and account; and `connect`."""
+"""Wiring of the app: a home's vault, radio and account; and `connect`, the library's door."""
 
 import asyncio
 import os
-import platform
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -10,14 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-import msgspec
-
 from chargepin import __version__
 from chargepin.app.client import Charger, enter, find
 from chargepin.app.codes import Codes
 from chargepin.app.entering import Surroundings
-from chargepin.app.errors import AccountRefused, NoRadio, VaultError
+from chargepin.app.errors import AccountRefused, NoRadio
 from chargepin.app.holding import Holder, Notice
+from chargepin.app.home import home_of, settings_of
 from chargepin.app.lending import lendable
 from chargepin.app.ports import (
     NOT_TOLD_DBM,
@@ -32,48 +30,11 @@ from chargepin.app.ports import (
 from chargepin.app.vault import open_vault
 from chargepin.core import bapi
 from chargepin.core.catalogue import Version, name_of, serial_of
-from chargepin.core.decoding import Undecodable, decoded
-from chargepin.machine.files import private_directory, read_private, set_aside, write_private
 
 if TYPE_CHECKING:
     from chargepin.app.account import AccountClient
 
 APP_VERSION = Version.parse(__version__)
-
-
-class Settings(msgspec.Struct, frozen=True):
-    """What a home keeps beside its secrets.
-
-    address: the static random address this app connects from. name: how chargers shall list it.
-    """
-
-    address: str
-    name: str
-
-
-def settings_of(home: Path) -> Settings:
-    """Read a home's settings, drawing them at its first use. Raises VaultError."""
-    path = home / "app.json"
-    try:
-        private_directory(home)
-        try:
-            return decoded(read_private(path), Settings)
-        except FileNotFoundError:
-            pass
-        except Undecodable:
-            set_aside(path)  # it holds nothing that can't be drawn anew
-        drawn = Settings(_static_address(), f"chargepin on {platform.node() or 'this computer'}")
-        write_private(path, msgspec.json.encode(drawn))
-    except OSError as error:
-        raise VaultError(f"The home {home} cannot be used: {error}.") from error
-    return drawn
-
-
-def _static_address() -> str:
-    """Draw a static random address (Core Vol 6, Part B, 1.3.2.1): its two highest bits are 1."""
-    raw = bytearray(secrets.token_bytes(6))
-    raw[0] |= 0xC0
-    return raw.hex(":").upper()
 
 
 async def radio_of(name: str | None, home: Path, codes: Codes | None = None) -> Radio:
@@ -154,9 +115,8 @@ def account_of(home: Path) -> LateAccount | None:
 
 @asynccontextmanager
 async def surroundings_of(
-    home: Path,
+    home: Path | None,
     *,
-    default_home: bool = False,
     radio: str | Radio | None = None,
     vault: Vault | None = None,
     account: Accounts | None = None,
@@ -164,19 +124,20 @@ async def surroundings_of(
 ) -> AsyncIterator[Surroundings]:
     """Open everything that one home's app works with; closes what it opened.
 
-    account: by default the one that the home is signed in to, if it is.
+    home: see home_of. account: by default the one that the home is signed in to, if it is.
     """
-    vault = vault or open_vault(home, default_home=default_home)
-    late = account_of(home) if account is None else None
+    place, default_home = home_of(home)
+    vault = vault or open_vault(place, default_home=default_home)
+    late = account_of(place) if account is None else None
     opened = radio if radio is not None and not isinstance(radio, str) else None
     codes = Codes(vault, prompt)
-    used = opened or await radio_of(radio if isinstance(radio, str) else None, home, codes)
+    used = opened or await radio_of(radio if isinstance(radio, str) else None, place, codes)
     try:
         yield Surroundings(
             radio=used,
             vault=vault,
             app=APP_VERSION,
-            name=settings_of(home).name,
+            name=settings_of(place).name,
             random=secrets.token_bytes,
             account=account or late,
             prompt=prompt,
@@ -217,24 +178,28 @@ async def connect(
     then the prompt.
     Raises one exception per cause; see chargepin.app.errors.
     """
-    place, default = _home(home)
     async with surroundings_of(
-        place, default_home=default, radio=radio, vault=vault, account=account, prompt=prompt
+        home, radio=radio, vault=vault, account=account, prompt=prompt
     ) as surroundings:
-        found = await _found(surroundings, charger)
-        entered = await enter(surroundings, found, secrets.randbelow, on_event)
+        entered = await _entered(surroundings, charger, on_event)
         try:
             yield entered
         finally:
             await entered.close()
 
 
-async def _found(surroundings: Surroundings, charger: str | Found | Device) -> Found:
+async def _entered(
+    surroundings: Surroundings,
+    charger: str | Found | Device,
+    on_event: Callable[[bapi.Event], None],
+) -> Charger:
     if isinstance(charger, str):
-        return await find(surroundings, charger)
-    if isinstance(charger, Found):
-        return charger
-    return Found(charger.address, name_of(serial_of(charger.name or "")), NOT_TOLD_DBM)
+        found = await find(surroundings, charger)
+    elif isinstance(charger, Found):
+        found = charger
+    else:
+        found = Found(charger.address, name_of(serial_of(charger.name or "")), NOT_TOLD_DBM)
+    return await enter(surroundings, found, secrets.randbelow, on_event)
 
 
 @asynccontextmanager
@@ -254,13 +219,11 @@ async def hold(
     The first connection raises as `connect` does, and may ask the prompt; later ones ask nobody.
     `chargepin pause` has it hang up for a while.
     """
-    place, default = _home(home)
     async with surroundings_of(
-        place, default_home=default, radio=radio, vault=vault, account=account, prompt=prompt
+        home, radio=radio, vault=vault, account=account, prompt=prompt
     ) as surroundings:
-        found = await _found(surroundings, charger)
-        first = await enter(surroundings, found, secrets.randbelow, on_event)
-        async with holding(place, surroundings, first, on_event, on_notice) as holder:
+        first = await _entered(surroundings, charger, on_event)
+        async with holding(home_of(home)[0], surroundings, first, on_event, on_notice) as holder:
             yield holder
 
 
@@ -289,14 +252,3 @@ async def holding(
             await asyncio.wait([running])
             if not running.cancelled():
                 running.exception()  # whoever waited for the connection was told
-
-
-def _home(home: Path | None) -> tuple[Path, bool]:
-    """The home to use, and whether it is the default one."""
-    place = home or Path(os.environ.get("CHARGEPIN_HOME", Path.home() / ".local/share/chargepin"))
-    return place, home is None and "CHARGEPIN_HOME" not in os.environ
-
-
-def asking_first(surroundings: Surroundings) -> Surroundings:
-    """As after a passcode was set: even a passcode that is held has to be entered once."""
-    return replace(surroundings, ask_first=True)

@@ -6,12 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chargepin.cli.terminal import NoAnswer, Terminal, home_of, terminal
+from chargepin.cli.terminal import NoAnswer, Terminal, terminal
 
 if TYPE_CHECKING:
     from chargepin.app.account import AccountClient
     from chargepin.app.client import Charger
     from chargepin.app.entering import Surroundings
+    from chargepin.app.ports import Vault
     from chargepin.core.passcode import Passcode
 
 SHOW_KEY = "?"
@@ -75,7 +76,18 @@ def person() -> Person | None:
 
 def home() -> Path:
     """The home of this command."""
-    return home_of(terminal())[0]
+    from chargepin.app.home import home_of
+
+    return home_of(terminal().home)[0]
+
+
+def own_vault() -> "Vault":
+    """The vault of this command's home. Raises VaultError."""
+    from chargepin.app.home import home_of
+    from chargepin.app.vault import open_vault
+
+    place, default_home = home_of(terminal().home)
+    return open_vault(place, default_home=default_home)
 
 
 @asynccontextmanager
@@ -102,10 +114,8 @@ async def surroundings() -> AsyncIterator["Surroundings"]:
         from chargepin.machine.controller import quiet
 
         quiet()
-    place, default_home = home_of(terminal())
-    async with surroundings_of(
-        place, default_home=default_home, radio=terminal().radio, prompt=person()
-    ) as around:
+    given = terminal()
+    async with surroundings_of(given.home, radio=given.radio, prompt=person()) as around:
         # Whoever set a passcode here is asked for it once, although the vault holds it.
         yield replace(around, ask_first=around.prompt is not None)
 

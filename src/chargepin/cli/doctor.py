@@ -6,7 +6,7 @@ import typer
 
 from chargepin.cli.app import home
 from chargepin.cli.options import add, finish, named
-from chargepin.cli.terminal import home_of, terminal
+from chargepin.cli.terminal import terminal
 
 if TYPE_CHECKING:
     from chargepin.app.checkup import Finding
@@ -37,10 +37,11 @@ def doctor(
 
 async def _looking(charger: str | None) -> "list[Finding]":
     from chargepin.app.checkup import Finding, look_at_charger, look_at_computer
+    from chargepin.app.home import home_of
     from chargepin.core.catalogue import serial_of
 
     serial = serial_of(charger) if charger else None
-    place, default_home = home_of(terminal())
+    place, default_home = home_of(terminal().home)
     if terminal().radio is not None:
         from chargepin.machine.controller import quiet
 
@@ -62,8 +63,9 @@ async def _looking(charger: str | None) -> "list[Finding]":
 def _surroundings(vault: "Vault", radio: "Radio") -> "Surroundings":
     import secrets
 
-    from chargepin.app.connect import APP_VERSION, account_of, settings_of
+    from chargepin.app.connect import APP_VERSION, account_of
     from chargepin.app.entering import Surroundings
+    from chargepin.app.home import settings_of
 
     return Surroundings(
         radio, vault, APP_VERSION, settings_of(home()).name, secrets.token_bytes, account_of(home())

@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from chargepin.cli.app import inside, signed_in
+from chargepin.cli.app import inside, own_vault, signed_in
 from chargepin.cli.options import ChargerName, finish, group
 from chargepin.cli.shown import CUT_OFF
-from chargepin.cli.terminal import home_of, terminal
+from chargepin.cli.terminal import terminal
 
 if TYPE_CHECKING:
     from chargepin.app.ports import Candidate
@@ -56,12 +56,10 @@ def show(charger: ChargerName) -> None:
     """Show the passcode that this app or its account knows."""
 
     async def looking() -> "tuple[str, list[Candidate]]":
-        from chargepin.app.vault import open_vault
         from chargepin.core.catalogue import name_of, serial_of
 
-        place, default_home = home_of(terminal())
         serial = serial_of(charger)
-        known = open_vault(place, default_home=default_home).get(serial)
+        known = own_vault().get(serial)
         held = list(known.candidates) if known else []
         async with signed_in() as account:
             if account is not None:
@@ -92,11 +90,9 @@ def _viewed(charger: str) -> None:
     """Keep for the charger's log that its passcode was shown; it is told at the next connection."""
     from msgspec.structs import replace
 
-    from chargepin.app.vault import open_vault
     from chargepin.core.catalogue import serial_of
 
-    place, default_home = home_of(terminal())
-    serial, vault = serial_of(charger), open_vault(place, default_home=default_home)
+    serial, vault = serial_of(charger), own_vault()
     if vault.get(serial) is not None:  # else this app never met it
         vault.update(serial, lambda known: replace(known, viewed=known.viewed + 1))
 

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from chargepin.cli.app import inside
+from chargepin.cli.app import inside, own_vault
 from chargepin.cli.options import ChargerName, finish, group
-from chargepin.cli.terminal import home_of, terminal
+from chargepin.cli.terminal import terminal
 
 if TYPE_CHECKING:
     from chargepin.app.client import Phone
@@ -55,12 +55,10 @@ def forget(
 
 def forget_charger(charger: ChargerName) -> None:
     """Make this app forget a charger: its identity, passcode and bond."""
-    from chargepin.app.vault import open_vault
     from chargepin.core.catalogue import name_of, serial_of
 
-    place, default_home = home_of(terminal())
     serial = serial_of(charger)
-    open_vault(place, default_home=default_home).forget(serial)
+    own_vault().forget(serial)
     terminal().result({"forgotten": serial}, f"{name_of(serial)} is forgotten in this app.")
 
 

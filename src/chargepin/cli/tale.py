@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from chargepin.app.account import AccountClient, open_account
 from chargepin.app.client import Charger, enter, find
-from chargepin.app.connect import settings_of, surroundings_of
+from chargepin.app.connect import surroundings_of
 from chargepin.app.entering import Surroundings
+from chargepin.app.home import settings_of
 from chargepin.app.ports import Known, Prompt
 from chargepin.app.vault import open_vault
 from chargepin.charger.store import Kept, look_into

@@ -1,7 +1,6 @@
 """Where a command reads and prints: a person's terminal, or pipes. Nothing else touches streams."""
 
 import json
-import os
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -137,12 +136,3 @@ def terminal() -> Terminal:
 def use(given: Terminal) -> None:
     """Make a terminal the current one for this context."""
     _current.set(given)
-
-
-def home_of(given: Terminal) -> tuple[Path, bool]:
-    """The home to use, and whether it is the default one."""
-    if given.home is not None:
-        return given.home, False
-    data = os.environ.get("XDG_DATA_HOME")
-    base = Path(data) if data else Path.home() / ".local" / "share"
-    return base / "chargepin", True
