@@ -99,7 +99,7 @@ class Phone:
         """Find the charger and get in."""
         around = replace(self.surroundings, prompt=prompt, ask_first=ask_first)
         async with asyncio.timeout(PATIENCE_S):
-            return await enter(around, await find(around, SERIAL), secrets.randbelow)
+            return await enter(around, await find(around, SERIAL))
 
     def tell(self, code: str, generation: int, salt: bytes) -> None:
         """Put a passcode into its vault, as an account would."""

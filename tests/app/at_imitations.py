@@ -33,9 +33,7 @@ class App:
         )
 
     async def enter(self) -> Charger:
-        return await enter(
-            self.surroundings, await find(self.surroundings, SERIAL), secrets.randbelow
-        )
+        return await enter(self.surroundings, await find(self.surroundings, SERIAL))
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ import base64
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -258,7 +258,8 @@ async def victim(
         await ends.switch_on(rule=rule, air=air, draw=draw)
         owner = await ends.phone("owner's")
         found = await client.find(owner.surroundings, SERIAL)
-        first = await client.enter(owner.surroundings, found, lambda _: index)
+        drawing = replace(owner.surroundings, randbelow=lambda _: index)
+        first = await client.enter(drawing, found)
         code = (await first.set_passcode()).passcode
         assert code == code_at(index)
         await (await owner.enter()).close()

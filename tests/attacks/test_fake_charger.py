@@ -204,7 +204,7 @@ async def test_a_charger_that_falls_silent_is_hung_up_on(tmp_path: Path) -> None
     async with victim(tmp_path) as on, twin(on.ends, silent) as it:
         phone = await knowing(on, typed=True)
         found = await seen(phone, it.is_me)
-        coming = asyncio.create_task(client.enter(phone.surroundings, found, secrets.randbelow))
+        coming = asyncio.create_task(client.enter(phone.surroundings, found))
         for _ in range(1 + LOSSES_FORGIVEN):
             async with asyncio.timeout(PATIENCE_S):
                 link = await it.greeted.get()

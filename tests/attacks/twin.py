@@ -95,7 +95,7 @@ class Twin:
         around = replace(phone.surroundings, prompt=prompt)
         found = await seen(phone, self.is_me)
         async with asyncio.timeout(PATIENCE_S):
-            return await client.enter(around, found, secrets.randbelow)
+            return await client.enter(around, found)
 
     # ---- asked by its adapter
 

@@ -254,9 +254,9 @@ async def _session() -> AsyncIterator[AsyncTake]:
         replying.link.on_close(session._lost)
         session._sealer = channel.Sealer(_KEYS, _WAYS.APP_TO_CHARGER)
         session._opener = channel.Opener(_KEYS, _WAYS.CHARGER_TO_APP)
-        around = Surroundings(NoRadio(), MemoryVault(), APP, "phone", bytes)
+        around = Surroundings(NoRadio(), MemoryVault(), APP, "phone", bytes, randbelow=lambda _: 0)
         inside = Inside(replying.link, session, None, PARAMS, "owner")
-        charger = Charger("123456", inside, around, lambda _: 0, PARAMS.software)
+        charger = Charger("123456", inside, around, PARAMS.software)
         with suppress(ChargepinError, WasRefused):
             await _EVERYDAY[(data or b"\x00")[0] % len(_EVERYDAY)](charger)
         await charger.close()
@@ -328,7 +328,7 @@ async def _maker() -> AsyncIterator[AsyncTake]:
         with suppress(ChargepinError):
             await stock.begin()
             around = Surroundings(NoRadio(), MemoryVault(), APP, "phone", bytes)
-            charger = Charger("123456", Inside(link, None, stock, None, "user"), around, int, None)
+            charger = Charger("123456", Inside(link, None, stock, None, "user"), around, None)
             await _EVERYDAY[(data or b"\x00")[0] % len(_EVERYDAY)](charger)
         await link.close()
 

@@ -6,7 +6,7 @@ next way in finds out by what the charger names (generation and salt) whether it
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -24,7 +24,7 @@ from chargepin.app.ports import Candidate, Known
 from chargepin.app.session import Session
 from chargepin.core import handshake, identity
 from chargepin.core.identity import Params
-from chargepin.core.passcode import Passcode, draw
+from chargepin.core.passcode import draw
 
 PROFILE = 1
 
@@ -41,7 +41,6 @@ async def assign(
     session: Session,
     params: Params,
     surroundings: Surroundings,
-    randbelow: Callable[[int], int],
     *,
     keep: Sequence[str] | None = None,
     first: bool,
@@ -53,7 +52,7 @@ async def assign(
     passcode is kept, and the next connection finds out.
     """
     wanted = params.generation + 1
-    pending = await _pending(serial, params, surroundings, randbelow, wanted)
+    pending = await _pending(serial, params, surroundings, wanted)
     witness = await asyncio.to_thread(
         handshake.passcode_witness, pending.code, params.identity, pending.salt, pending.profile
     )
@@ -163,7 +162,6 @@ async def _pending(
     serial: str,
     params: Params,
     surroundings: Surroundings,
-    randbelow: Callable[[int], int],
     wanted: int,
 ) -> Candidate:
     """The passcode to set, safely kept before anything is sent."""
@@ -177,7 +175,7 @@ async def _pending(
             (c for c in known.candidates if c.state == "pending" and c.generation == wanted), None
         )
     if pending is None:
-        code: Passcode = draw(randbelow)
+        code = draw(surroundings.randbelow)
         pending = Candidate(wanted, surroundings.random(16), code.digits, "pending", PROFILE)
     if pending.owner_token is None:
         pending = msgspec.structs.replace(pending, owner_token=surroundings.random(32))

@@ -66,7 +66,6 @@ class Charger:
         serial: str,
         inside: Inside,
         surroundings: Surroundings,
-        randbelow: Callable[[int], int],
         software: Version | None,
     ) -> None:
         self.serial = serial
@@ -74,7 +73,6 @@ class Charger:
         self.software = software
         self._inside = inside
         self._with = surroundings
-        self._randbelow = randbelow
         self._raising: asyncio.Task[None] | None = None
         self.asked_s = running_s()
         if inside.session is not None:
@@ -276,7 +274,7 @@ class Charger:
                 f"This app is a {self.role} of {self.name}; only an owner may do that."
             )
         active = await assigning.assign(
-            self.serial, session, params, self._with, self._randbelow, keep=keep, first=first
+            self.serial, session, params, self._with, keep=keep, first=first
         )
         await self.close()
         return active

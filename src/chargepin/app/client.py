@@ -38,13 +38,12 @@ async def find(surroundings: Surroundings, charger: str, within_s: float = SEEK_
 async def enter(
     surroundings: Surroundings,
     found: Found,
-    randbelow: Callable[[int], int],
     on_event: Callable[[bapi.Event], None] = lambda _: None,
 ) -> Charger:
     """Connect to a charger and get in, or raise the one error that says why not."""
     serial, codes = serial_of(found.name), surroundings.codes
     try:
-        charger = await _entered(surroundings, found, randbelow, on_event)
+        charger = await _entered(surroundings, found, on_event)
     except PasscodeWrong:
         if codes is not None:
             codes.refused(serial)
@@ -57,7 +56,6 @@ async def enter(
 async def _entered(
     surroundings: Surroundings,
     found: Found,
-    randbelow: Callable[[int], int],
     on_event: Callable[[bapi.Event], None],
     *,
     again: bool = True,
@@ -78,11 +76,11 @@ async def _entered(
         if inside.stock is None or not again:
             raise
         # Its first request: a pairing that stood in the way may have been forgotten just now.
-        return await _entered(surroundings, found, randbelow, on_event, again=False)
+        return await _entered(surroundings, found, on_event, again=False)
     except BaseException:
         await inside.link.close()
         raise
-    return Charger(serial, inside, surroundings, randbelow, software)
+    return Charger(serial, inside, surroundings, software)
 
 
 async def _software(stock: StockSession) -> Version | None:

@@ -199,7 +199,7 @@ async def _entered(
         found = charger
     else:
         found = Found(charger.address, name_of(serial_of(charger.name or "")), NOT_TOLD_DBM)
-    return await enter(surroundings, found, secrets.randbelow, on_event)
+    return await enter(surroundings, found, on_event)
 
 
 @asynccontextmanager
@@ -240,7 +240,7 @@ async def holding(
 
     async def reach() -> Charger:
         found = await find(alone, first.serial)
-        return await enter(alone, found, secrets.randbelow, on_event)
+        return await enter(alone, found, on_event)
 
     holder = Holder(reach, first, on_notice)
     async with lendable(home, first.serial, holder):

@@ -1,6 +1,7 @@
 """The way in: carries out what core.entry decides, on links, vault, account and person."""
 
 import asyncio
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -45,7 +46,7 @@ class Surroundings:
 
     random: the system's bytes. app: its version. name: how the charger's list of phones shall call
     it. ask_first: ask a person for a passcode that was set here, too, once. codes: what a charger
-    with the maker's own software may want typed to pair.
+    with the maker's own software may want typed to pair. randbelow: what passcodes are drawn by.
     """
 
     radio: Radio
@@ -57,6 +58,7 @@ class Surroundings:
     prompt: Prompt | None = None
     ask_first: bool = False
     codes: Codes | None = None
+    randbelow: Callable[[int], int] = secrets.randbelow
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,13 +123,11 @@ async def surroundings() -> AsyncIterator["Surroundings"]:
 @asynccontextmanager
 async def inside(charger: str) -> AsyncIterator["Charger"]:
     """A connection to a charger, with everything a person at a terminal expects."""
-    from secrets import randbelow
-
     from chargepin.app.client import enter
     from chargepin.app.lending import seek
 
     async with surroundings() as around:
-        entered = await enter(around, await seek(around, home(), charger), randbelow)
+        entered = await enter(around, await seek(around, home(), charger))
         try:
             yield entered
         finally:

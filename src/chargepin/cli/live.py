@@ -50,8 +50,6 @@ async def live(charger: str) -> None:
 
 async def _get_in(around: "Surroundings", charger: str) -> "Charger":
     """Enter; a wrong passcode is asked for again while the charger takes another."""
-    from secrets import randbelow
-
     from chargepin.app.client import enter
     from chargepin.app.errors import PasscodeWrong
     from chargepin.app.lending import seek
@@ -59,7 +57,7 @@ async def _get_in(around: "Surroundings", charger: str) -> "Charger":
     while True:
         found = await seek(around, home(), charger)
         try:
-            entered = await enter(around, found, randbelow, _raised)
+            entered = await enter(around, found, _raised)
         except PasscodeWrong as wrong:
             if around.prompt is None or wrong.tries_left == 0:
                 raise

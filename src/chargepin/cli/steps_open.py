@@ -5,7 +5,6 @@ Each step returns who saw what on the other side, and raises DoesNotHold where i
 
 import asyncio
 import re
-import secrets
 from collections.abc import Awaitable, Mapping
 from dataclasses import replace
 from typing import TypeAlias
@@ -96,7 +95,7 @@ async def app_version_checked(tale: Tale) -> Saw:
     """Judged by the charger's refusal on the air, its files, and the account's own records."""
     before, mark = await tale.kept(), await tale.mark()
     around = replace(await tale.app("old-app"), app=OLD_APP)
-    by_charger = await _told_to_update(enter(around, await find(around, NAME), secrets.randbelow))
+    by_charger = await _told_to_update(enter(around, await find(around, NAME)))
     codes = [
         refusal.code
         for talk in await tale.talks_of("old-app", mark)

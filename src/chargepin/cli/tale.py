@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import secrets
 from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -172,7 +171,7 @@ class Tale:
     async def inside(self, who: str, prompt: Prompt | None = None) -> Charger:
         """Connect somebody's app to the charger. Raises ChargepinError."""
         around = await self.app(who, prompt)
-        return await enter(around, await find(around, NAME), secrets.randbelow)
+        return await enter(around, await find(around, NAME))
 
     async def phone(self, whose: str) -> StockPhone:
         """Somebody's phone that has not got the app."""

@@ -3,7 +3,6 @@
 Nothing here costs a try: a passcode is never tried, only a bond.
 """
 
-import secrets
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -214,7 +213,7 @@ async def _inside(around: Surroundings, found: Found, params: Params | None) -> 
         advice = f"chargepin passcode enter {found.name}"
         return [Finding("way in", fine=False, text=text, advice=advice)]
     try:
-        charger = await enter(around, found, secrets.randbelow)
+        charger = await enter(around, found)
     except ChargepinError as error:
         advice = f"chargepin passcode enter {found.name}"
         return [Finding("way in", fine=False, text=str(error), advice=advice)]
