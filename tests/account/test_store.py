@@ -5,7 +5,9 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import traceback
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,6 +78,35 @@ async def test_what_cannot_be_encoded_fails_alone(store: SqliteStore) -> None:
         "before",
         "after",
     ]
+
+
+@pytest.mark.parametrize("head", [(-2, bytes(32)), ("x", bytes(32)), (1, b"short"), (1, "text")])
+async def test_a_damaged_head_of_the_audit_fails_alone(
+    store: SqliteStore, head: tuple[object, object]
+) -> None:
+    await store.commit(Change(NOW, new_account=account()))
+    await store.commit(Change(NOW, new_account=account(2)))
+    store._writer.execute(
+        "UPDATE account SET (audit_sequence, audit_hash) = (?, ?) WHERE account_id = ?",
+        (*head, account().account_id),
+    )
+    other = replace(record(), account_id=account(2).account_id)
+    results = await asyncio.gather(
+        store.commit(Change(NOW, records=(record(),))),
+        store.commit(Change(NOW, records=(other,))),
+        return_exceptions=True,
+    )
+    assert isinstance(results[0], StorageFailed)
+    assert results[1] is None
+
+
+async def test_a_value_that_cannot_be_read_is_not_quoted(store: SqliteStore) -> None:
+    await store.commit(Change(NOW, new_account=account()))
+    store._writer.execute("UPDATE account SET password = CAST(x'736563726574ff' AS TEXT)")
+    with pytest.raises(StorageFailed, match="a value in it is damaged") as failed:
+        await store.account(account().person)
+    quoted = "".join(traceback.format_exception(failed.value))
+    assert "secret" not in quoted
 
 
 async def test_a_full_disk_loses_nothing_that_was_answered(store: SqliteStore) -> None:

@@ -18,6 +18,7 @@ from chargepin.account.ports import (
     Record,
     SealedPasscode,
     Session,
+    StorageFailed,
 )
 from chargepin.core import log
 
@@ -255,12 +256,19 @@ def _lost(these: Iterable[_Part], those: Iterable[_Part]) -> list[_Part]:
 # ---- audit and events --------------------------------------------------------------------------
 
 
+def _audit_head(connection: Connection, account_id: str) -> log.Head:
+    """Where an account's chain ends; what a damaged file has in its place is none."""
+    match connection.execute(
+        "SELECT audit_sequence, audit_hash FROM account WHERE account_id = ?", (account_id,)
+    ).fetchone():
+        case (int(sequence), bytes(digest)) if sequence >= 0 and len(digest) == len(log.EMPTY.hash):
+            return log.Head(sequence, digest)
+    raise StorageFailed("the head of an account's audit is damaged")
+
+
 def _append(connection: Connection, record: Record, at: Moment) -> None:
-    sequence, digest = connection.execute(
-        "SELECT audit_sequence, audit_hash FROM account WHERE account_id = ?", (record.account_id,)
-    ).fetchone()
     entry = log.append(
-        log.Head(sequence, digest),
+        _audit_head(connection, record.account_id),
         unix_s=at.unix_s,
         running_s=at.running_s,
         event=record.event,

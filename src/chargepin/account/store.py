@@ -203,7 +203,7 @@ class SqliteStore:
                 for job in batch:
                     self._write([job])
                 return
-            outcomes = [StorageFailed(f"the database cannot be written ({error})")]
+            outcomes = [StorageFailed(f"the database cannot be written ({_why(error)})")]
         for job, outcome in zip(batch, outcomes, strict=True):
             with contextlib.suppress(RuntimeError):  # its loop may have ended
                 job.loop.call_soon_threadsafe(self._answer, job, outcome)
@@ -216,6 +216,8 @@ class SqliteStore:
             write_change(self._writer, change)
         except (Outdated, sqlite3.IntegrityError):
             outcome = Outdated()
+        except StorageFailed as error:
+            outcome = error
         except (ValueError, TypeError, OverflowError) as error:
             outcome = error
         if outcome is not None:
@@ -239,7 +241,7 @@ class SqliteStore:
         try:
             return self._reader.execute(sql, values).fetchall()
         except sqlite3.Error as error:
-            raise StorageFailed(f"the database cannot be read ({error})") from error
+            raise StorageFailed(f"the database cannot be read ({_why(error)})") from None
 
     def _row(self, sql: str, *values: object) -> _Row | None:
         rows = self._rows(sql, *values)
@@ -367,6 +369,11 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
         ) from error
 
 
+def _why(error: sqlite3.Error) -> str:
+    """What SQLite says; Python's own messages quote the value that they could not decode."""
+    return str(error) if hasattr(error, "sqlite_errorname") else "a value in it is damaged"
+
+
 def _pragma(connection: sqlite3.Connection, name: str) -> int:
     return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
 
@@ -386,7 +393,7 @@ def _read_audit(path: Path, account_id: str) -> tuple[tuple[log.Entry, ...], log
                 (account_id,),
             ).fetchall()
     except sqlite3.Error as error:
-        raise StorageFailed(f"the database cannot be read ({error})") from error
+        raise StorageFailed(f"the database cannot be read ({_why(error)})") from None
     return tuple(map(_entry, rows)), log.Head(*head) if head else log.EMPTY
 
 
