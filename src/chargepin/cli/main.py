@@ -68,7 +68,7 @@ def build() -> typer.Typer:
         add_completion=True,
     )
 
-    app.callback()(common(top))
+    app.callback()(common(top, top=True))
 
     everyday = (story, serve, chargers, log, doctor, lending)
     for part in (*everyday, passcode, pairing, phones, account, export):

@@ -27,45 +27,54 @@ ChargerName = Annotated[
     str, typer.Argument(metavar="CHARGER", help="WB123456 or 123456", callback=named)
 ]
 
-_COMMON: dict[str, tuple[object, object]] = {
-    "home": (
-        Annotated[
-            Path | None,
-            typer.Option(
-                "--home",
-                envvar="CHARGEPIN_HOME",
-                metavar="DIR",
-                help="Where this person's secrets and settings are. Two homes are two people.",
-            ),
-        ],
-        None,
-    ),
-    "radio": (
-        Annotated[
-            str | None,
-            typer.Option(
-                "--radio",
-                envvar="CHARGEPIN_RADIO",
-                metavar="RADIO",
-                help="tcp:HOST:PORT of a virtual radio, or a Bumble transport such as usb:0.",
-            ),
-        ],
-        None,
-    ),
-    "json": (Annotated[bool, typer.Option("--json", help="Print one JSON document.")], False),
-    "no_input": (
-        Annotated[bool, typer.Option("--no-input", help="Never ask; fail instead.")],
-        False,
-    ),
-}
+
+def _common(*, top: bool) -> dict[str, tuple[object, object]]:
+    """The options that all commands have, with their defaults.
+
+    top: before a command's name. Only there is the environment asked, so that what is typed goes
+    before it wherever it is typed.
+    """
+    return {
+        "home": (
+            Annotated[
+                Path | None,
+                typer.Option(
+                    "--home",
+                    envvar="CHARGEPIN_HOME" if top else None,
+                    metavar="DIR",
+                    help="Where this person's secrets and settings are; else CHARGEPIN_HOME. Two"
+                    " homes are two people.",
+                ),
+            ],
+            None,
+        ),
+        "radio": (
+            Annotated[
+                str | None,
+                typer.Option(
+                    "--radio",
+                    envvar="CHARGEPIN_RADIO" if top else None,
+                    metavar="RADIO",
+                    help="tcp:HOST:PORT of a virtual radio, or a Bumble transport such as usb:0;"
+                    " else CHARGEPIN_RADIO.",
+                ),
+            ],
+            None,
+        ),
+        "json": (Annotated[bool, typer.Option("--json", help="Print one JSON document.")], False),
+        "no_input": (
+            Annotated[bool, typer.Option("--no-input", help="Never ask; fail instead.")],
+            False,
+        ),
+    }
 
 
-def common(command: Callable[..., T]) -> Callable[..., T]:
+def common(command: Callable[..., T], *, top: bool = False) -> Callable[..., T]:
     """Give a command the options that all have; they go to its terminal, not to its body."""
     own = inspect.signature(command, eval_str=True)
     added = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
-        for name, (kind, default) in _COMMON.items()
+        for name, (kind, default) in _common(top=top).items()
         if name not in own.parameters
     ]
 

@@ -163,6 +163,6 @@ def _kernel() -> list[Finding]:
 
 
 def _advice(chosen: str | None) -> str:
-    if chosen is None:
+    if not chosen:
         return "Without Bluetooth nothing can be asked of a charger; the rest of chargepin works."
     return f"{chosen} was asked for with --radio or CHARGEPIN_RADIO; see that it is right."

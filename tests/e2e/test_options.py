@@ -1,0 +1,39 @@
+"""The options of all commands: what is typed goes before what the environment says, anywhere."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from chargepin.cli.main import run
+from chargepin.cli.terminal import Terminal
+
+NOBODY = "tcp:127.0.0.1:1"
+
+
+def doctor(*arguments: str) -> dict[str, str]:
+    """What doctor says of each thing."""
+    out = io.StringIO()
+    run(list(arguments), Terminal(io.StringIO(), out, io.StringIO()))
+    return {each["what"]: each["text"] for each in json.loads(out.getvalue())["findings"]}
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_what_is_typed_goes_before_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, after: bool
+) -> None:
+    monkeypatch.setenv("CHARGEPIN_HOME", str(tmp_path / "named"))
+    monkeypatch.setenv("CHARGEPIN_RADIO", "nonsense:1")
+    named = doctor("doctor", "--json")
+    assert str(tmp_path / "named") in named["home"]
+    assert "nonsense" in named["radio"]
+    options = ["--home", str(tmp_path / "typed"), "--radio", NOBODY, "--json"]
+    typed = doctor("doctor", *options) if after else doctor(*options, "doctor")
+    assert str(tmp_path / "typed") in typed["home"]
+    assert NOBODY in typed["radio"]
+
+
+def test_after_the_command_goes_before_in_front_of_it(tmp_path: Path) -> None:
+    homes = ["--home", str(tmp_path / "one"), "doctor", "--home", str(tmp_path / "two")]
+    assert str(tmp_path / "two") in doctor(*homes, "--radio", NOBODY, "--json")["home"]
