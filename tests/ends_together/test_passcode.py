@@ -73,6 +73,7 @@ async def test_a_wrong_passcode_costs_a_try_and_a_right_one_gives_it_back(tmp_pa
         assert charger.role == "user"
         await charger.close()
         assert ends.daemon.service.guard.durable.lockout.charged == 1
+        assert phone.vault.known[SERIAL].tries == {"1": (0, 1)}  # the app, too, forgives but one
         assert (await (await phone.enter()).status()).passcode == "protected"
 
 

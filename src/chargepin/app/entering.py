@@ -219,13 +219,18 @@ class WayIn:
             case Credential.PASSCODE:
                 assert offer is not None  # noqa: S101 - Prove carries one
                 witness = self._witness = await self._hashed(known, params, offer)
-                self._count_try(params.generation, typed=offer.typed)
+        self._count_try(offer, params, 1)
         try:
-            return entry.ProofEnded(held=True), await session.prove(witness, params)
+            granted = await session.prove(witness, params)
         except handshake.WrongSecret:
             return entry.ProofEnded(held=False), {}
-        except WasRefused as was:
-            return entry.WasRefused(was.refusal), {}
+        except (WasRefused, LinkLost) as ended_early:
+            self._count_try(offer, params, -1)  # no guess was answered
+            if isinstance(ended_early, LinkLost):
+                raise
+            return entry.WasRefused(ended_early.refusal), {}
+        self._count_try(offer, params, -1)
+        return entry.ProofEnded(held=True), granted
 
     async def _hashed(self, known: Known, params: Params, offer: Offer) -> handshake.Witness:
         """The slow hash, from the vault if it is kept, else computed beside the event loop."""
@@ -256,13 +261,20 @@ class WayIn:
         held = (*known.candidates, *self._supplied)
         return next(c for c in held if (c.generation, c.salt) == (offer.generation, offer.salt))
 
-    def _count_try(self, generation: int, *, typed: bool) -> None:
-        """Before anything is sent: a charger that never confirms can't collect many guesses."""
+    def _count_try(self, offer: Offer | None, params: Params, change: int) -> None:
+        """Before anything is sent: a charger that never confirms can't collect many guesses.
+
+        What is confirmed gives back itself and no other, or whoever stands between could guess,
+        let one try through to the charger, and guess again.
+        """
+        if offer is None:  # not by passcode
+            return
+        generation = str(params.generation)
 
         def counted(known: Known) -> Known:
-            automatic, by_hand = known.tries.get(str(generation), (0, 0))
-            now = (automatic, by_hand + 1) if typed else (automatic + 1, by_hand)
-            return msgspec.structs.replace(known, tries={**known.tries, str(generation): now})
+            automatic, by_hand = known.tries.get(generation, (0, 0))
+            now = (automatic, by_hand + change) if offer.typed else (automatic + change, by_hand)
+            return msgspec.structs.replace(known, tries={**known.tries, generation: now})
 
         self._with.vault.update(self._serial, counted)
 
@@ -304,9 +316,10 @@ class WayIn:
         witness = self._witness
         assert witness is not None  # noqa: S101 - it is what was proved
 
+        now = str(params.generation)
+
         def pinned(known: Known) -> Known:
             others = tuple(c for c in known.candidates if not _same(c, proved))
-            fresh = params.generation >= known.generation
             return msgspec.structs.replace(
                 known,
                 identity=params.identity,
@@ -315,7 +328,7 @@ class WayIn:
                 protected=True,
                 candidates=(proved, *(c for c in others if c.generation > params.generation)),
                 witnesses={_witness_name(params): witness.w0 + witness.w1},
-                tries={} if fresh else known.tries,
+                tries={now: known.tries[now]} if now in known.tries else {},
             )
 
         self._with.vault.update(self._serial, pinned)
