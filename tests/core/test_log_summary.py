@@ -4,10 +4,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chargepin.core.log import EMPTY, Entry, Head, LogBroken, append
-from chargepin.core.log_events import CLEARED, KINDS, STRANGERS, TRIMMED, kind_of, ocpp_of
+from chargepin.core.log_events import (
+    CLEARED,
+    DAMAGED,
+    KINDS,
+    STRANGERS,
+    TRIMMED,
+    kind_of,
+    ocpp_of,
+)
 from chargepin.core.log_summary import (
     KEPT_OF_EACH,
     Summary,
+    broken_off,
     check,
     confirm,
     covering,
@@ -15,7 +24,8 @@ from chargepin.core.log_summary import (
     summary_in,
 )
 
-EVIDENCE = [event for event, kind in KINDS.items() if kind.evidence]
+SUMMARIES = (TRIMMED, CLEARED, DAMAGED)
+EVIDENCE = [event for event, kind in KINDS.items() if kind.evidence and event not in SUMMARIES]
 
 
 class Log:
@@ -41,6 +51,12 @@ class Log:
         self.summary, kept = summarized(self.summary, evidence, chain[:count], reset=reset)
         self.rows = [*kept, *chain[count:]]
         self.write(CLEARED if reset else TRIMMED, self.summary.detail())
+
+    def break_off(self) -> None:
+        """Begin anew, as a charger does that found it damaged; what it held is elsewhere."""
+        self.rows, self.summary = [], Summary(begins=self.heads[-1])
+        self.written = []
+        self.write(DAMAGED, self.summary.detail())
 
 
 def trimmed_log() -> Log:
@@ -115,6 +131,41 @@ def test_evidence_put_in_is_missed() -> None:
         check([*log.rows[:2], forged, *log.rows[2:]])
 
 
+def test_what_does_not_hold_is_not_summed_up() -> None:
+    log = trimmed_log()
+    evidence, chain = log.rows[:2], log.rows[2:]
+    changed = msgspec.structs.replace(chain[3], unix_s=8)
+    for kept, leaving in (
+        (evidence, []),
+        (evidence, [*chain[:3], changed, *chain[4:]]),
+        (evidence, chain[1:]),
+        (evidence[:1], chain),
+        ([msgspec.structs.replace(evidence[0], unix_s=8), evidence[1]], chain),
+    ):
+        with pytest.raises(LogBroken):
+            summarized(log.summary, kept, leaving)
+
+
+def test_a_log_that_was_begun_anew_holds_and_goes_on_behind_the_head_that_was_known() -> None:
+    log = trimmed_log()
+    assert broken_off(log.rows) is None
+    seen = log.heads[-1]
+    log.break_off()
+    log.write("started")
+    checked = check(log.rows)
+    assert (checked.summary.begins, checked.evidence) == (seen, ())
+    assert [entry.sequence for entry in checked.chain] == [44, 45]
+    assert broken_off(log.rows) == log.rows[0]
+    for head in log.heads:  # nothing contradicts what was seen, so that an app must ask for it
+        confirm(checked, head)
+    with pytest.raises(LogBroken, match="another one"):
+        confirm(checked, Head(seen.sequence, bytes(32)))
+    log.trim(2)
+    log.trim(1, reset=True)
+    assert broken_off(log.rows) is not None  # it is evidence, and names nobody
+    assert check(log.rows).summary.counts == {DAMAGED: 1, "started": 1, TRIMMED: 1}
+
+
 @pytest.mark.parametrize(
     "detail",
     [
@@ -174,7 +225,7 @@ def test_no_flood_of_one_event_pushes_another_out() -> None:
     assert events.count("bond_added") == KEPT_OF_EACH
 
 
-@given(st.lists(st.sampled_from([*EVIDENCE, "attempt", "", "R"]), max_size=120))
+@given(st.lists(st.sampled_from([*EVIDENCE, "attempt", "", "R", "D"]), max_size=120))
 def test_any_log_holds_and_counts_everything(moves: list[str]) -> None:
     log = Log()
     for move in moves:
@@ -182,7 +233,9 @@ def test_any_log_holds_and_counts_everything(moves: list[str]) -> None:
         if move in ("", "R"):
             if length:
                 log.trim(length if move == "R" else (length + 1) // 2, reset=move == "R")
-        elif move not in (CLEARED, TRIMMED):
+        elif move == "D":
+            log.break_off()
+        else:
             log.write(move)
     checked = check(log.rows)
     counted = sum(checked.summary.counts.values()) + len(checked.chain)
@@ -195,7 +248,8 @@ def test_any_log_holds_and_counts_everything(moves: list[str]) -> None:
         for event in EVIDENCE
         if event in log.written and not kind_of(event).personal
     }
-    there = {entry.sequence - 1 for entry in log.rows}
+    before = len(log.heads) - 1 - len(log.written)
+    there = {entry.sequence - 1 - before for entry in log.rows}
     assert there >= set(newest.values())
 
 

@@ -198,7 +198,7 @@ def test_events_of_the_security_log() -> None:
     noted = set(re.findall(r'\bEntry\(\s*"(\w+)"', written))
     noted |= set(re.findall(r'\b_done\(guard, [^"]*?"(\w+)"', written))
     assert noted <= rows.keys()
-    summaries = {log_events.TRIMMED, log_events.CLEARED}
+    summaries = {log_events.TRIMMED, log_events.CLEARED, log_events.DAMAGED}
     assert {name for name in rows if f'"{name}"' in written} | summaries == rows.keys()
     assert rows.keys() == log_events.KINDS.keys()
     for event, kind in log_events.KINDS.items():

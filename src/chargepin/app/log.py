@@ -2,6 +2,9 @@
 
 A charger that was tampered with could leave out what is newest, or tell another story. So the app
 keeps the head that it saw last, and the one of the newest receipt, and sees that they still hold.
+
+A charger that found its log damaged says so in it and begins anew. Somebody who changed its memory
+could say the same: so whoever saw more of the log is told, once; then the new one is what counts.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,7 +28,8 @@ class SecurityLog(msgspec.Struct, frozen=True):
     """A log as it was read. entries: oldest first; up to begins they are evidence, with gaps.
 
     counting: what of strangers was counted since the last entry of it. finding: why the log can't
-    be trusted, None if it holds.
+    be trusted, None if it holds. For a log that the charger has begun anew since this app last saw
+    it, that is said once.
     """
 
     entries: tuple[Entry, ...]
@@ -59,6 +63,7 @@ async def read(
     if finding is not None:  # it may have been trimmed while it was read
         found, finding = await _checked(session, known, after, progress)
     if finding is None and after == 0:
+        finding = _broken_off(found, known)
         head = (found.head.sequence, found.head.hash)
         vault.update(serial, lambda kept: msgspec.structs.replace(kept, log_head=head))
     return msgspec.structs.replace(found, finding=finding)
@@ -96,12 +101,36 @@ def _check_whole(found: SecurityLog, known: Known) -> None:
     checked = log_summary.check(found.entries)
     if checked.head != found.head or checked.summary.begins != found.begins:
         raise LogBroken(checked.head.sequence + 1, "the log ends elsewhere than it says")
-    if known.log_head is not None:
+    if known.log_head is not None and _newly_broken_off(found, known) is None:
         log_summary.confirm(checked, Head(*known.log_head))
     hashes = {entry.hash for entry in found.entries}
     whole = found.begins == EMPTY
     if whole and known.log_receipt not in {None, EMPTY.hash, *hashes}:
         raise LogBroken(checked.head.sequence + 1, "the entry that a receipt names is not there")
+
+
+def _newly_broken_off(found: SecurityLog, known: Known) -> Entry | None:
+    """The entry that begins the log anew, where the app has seen something of the log before it."""
+    entry = log_summary.broken_off(found.entries)
+    if entry is None:
+        return None
+    if known.log_head is not None:
+        return entry if known.log_head[0] < entry.sequence else None
+    hashes = {each.hash for each in found.entries}
+    return None if known.log_receipt in {None, EMPTY.hash, *hashes} else entry
+
+
+def _broken_off(found: SecurityLog, known: Known) -> str | None:
+    entry = _newly_broken_off(found, known)
+    if entry is None:
+        return None
+    return (
+        f"The charger's security log was broken off: the charger says that it found it damaged"
+        f" ({entry.detail.get('found')}) and began a new one with entry {entry.sequence}. What was"
+        " written before can't be verified any more; the charger keeps it in its file"
+        f" {entry.detail.get('kept_aside_as')}. A worn-out memory does that, and so does somebody"
+        " who opened the charger. The new log is checked from now on."
+    )
 
 
 async def _read(session: Session, after: int, progress: Callable[[int], None]) -> SecurityLog:

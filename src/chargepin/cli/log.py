@@ -62,6 +62,8 @@ SAID = MappingProxyType(
         "state_lost": "the memory was damaged ({kept_aside_as}): closed to everybody",
         "log_trimmed": "the log was full: entries up to {begins} were summed up",
         "log_cleared": "names up to entry {begins} were erased from the log",
+        "log_damaged": "THE LOG WAS DAMAGED ({found}) and begins anew; what was left of it up to"
+        " entry {begins} is in the charger's file {kept_aside_as}",
     }
 )
 """What each event says to a person; one that is not here is shown as it is."""
@@ -99,6 +101,7 @@ def log(
             "head": {"sequence": found.head.sequence, "hash": found.head.hash.hex()},
             "begins": found.begins.sequence,
             "counting": found.counting,
+            "broken_off": _broken_off(found),
             "verified": found.finding is None,
             "finding": found.finding,
         }
@@ -124,7 +127,17 @@ def _lines(found: "SecurityLog") -> Iterable[str]:
     if found.counting:
         yield f"{'':>7} not yet written down: {_counted(found.counting)}"
     if found.finding is None:
-        yield f"{len(found.entries)} entries, and the chain of them holds."
+        broken_off = _broken_off(found)
+        since = "" if broken_off is None else f" since entry {broken_off}, where it was begun anew"
+        yield f"{len(found.entries)} entries, and the chain of them holds{since}."
+
+
+def _broken_off(found: "SecurityLog") -> int | None:
+    """The entry with which the charger last began its log anew, because it was damaged."""
+    from chargepin.core.log_summary import broken_off
+
+    entry = broken_off(found.entries)
+    return None if entry is None else entry.sequence
 
 
 def when(entry: "Entry") -> str:

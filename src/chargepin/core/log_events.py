@@ -8,6 +8,7 @@ from chargepin.core.log import Detail
 
 TRIMMED = "log_trimmed"
 CLEARED = "log_cleared"
+DAMAGED = "log_damaged"
 STRANGERS = "strangers"
 
 REPLAYED = "record_broken"
@@ -73,6 +74,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "state_lost": Kind(_CLEARED, evidence=True),
         TRIMMED: Kind(),
         CLEARED: Kind(_CLEARED, evidence=True),
+        DAMAGED: Kind(_CLEARED, evidence=True),
     }
 )
 """Every event that a charger writes. One that is missing here is neither evidence nor personal."""

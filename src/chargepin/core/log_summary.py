@@ -9,6 +9,9 @@ the newest summary names the head it follows and covers the evidence.
     "chargepin log kept 1" || hash of each kept entry, oldest first      SHA-256 is `kept`
 
 A reset clears the log: all goes but evidence without a person in it. The chain goes on.
+
+A log that the charger itself found damaged is kept elsewhere as it is, and nothing of it is summed
+up: the chain goes on behind the head that was known, with a summary of nothing that says so.
 """
 
 import hashlib
@@ -18,12 +21,13 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from chargepin.core.log import EMPTY, Entry, Head, LogBroken, verify
-from chargepin.core.log_events import CLEARED, TRIMMED, kind_of
+from chargepin.core.log_events import CLEARED, DAMAGED, TRIMMED, kind_of
 
 KEPT_OF_EACH = 32
 _DOMAIN = b"chargepin log kept 1"
 _COUNT = "count."
 _HASH_BYTES = 32
+_CARRIERS = (TRIMMED, CLEARED, DAMAGED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +75,13 @@ def summarized(
     """Take the oldest stretch out: the summary that follows, and the evidence that stays.
 
     before: the last summary. evidence: what it covers. leaving: the entries that follow it in the
-    chain, at least one. reset: whatever names a person goes for good, too.
+    chain, at least one. reset: whatever names a person goes for good, too. Raises LogBroken: what
+    does not hold is not summed up.
     """
+    _check_evidence(evidence, before)
+    if not leaving:
+        raise LogBroken(before.begins.sequence + 1, "it is not there")
+    verify(leaving, before.begins)
     newest: Counter[str] = Counter()
     staying = []
     for entry in reversed((*evidence, *leaving)):
@@ -84,6 +93,11 @@ def summarized(
     counts = Counter(before.counts)
     counts.update(entry.event for entry in leaving)
     return Summary(leaving[-1].head, MappingProxyType(counts), covering(kept)), kept
+
+
+def broken_off(entries: Sequence[Entry]) -> Entry | None:
+    """The entry with which the charger last began its log anew, because it was damaged."""
+    return next((entry for entry in reversed(entries) if entry.event == DAMAGED), None)
 
 
 def covering(evidence: Iterable[Entry]) -> bytes:
@@ -104,20 +118,13 @@ class Checked:
 
 def check(entries: Sequence[Entry]) -> Checked:
     """Check a whole log, as it was read. Raises LogBroken, naming where it does not hold."""
-    carrier = next((e for e in reversed(entries) if e.event in (TRIMMED, CLEARED)), None)
+    carrier = next((entry for entry in reversed(entries) if entry.event in _CARRIERS), None)
     summary = Summary() if carrier is None else summary_in(carrier)
     begins = summary.begins
     evidence = tuple(entry for entry in entries if entry.sequence <= begins.sequence)
     chain = tuple(entries[len(evidence) :])
     head = verify(chain, begins)
-    last = 0
-    for entry in evidence:
-        if entry.sequence <= last:
-            raise LogBroken(entry.sequence, "it stands out of order")
-        verify((entry,), Head(entry.sequence - 1, entry.previous))
-        last = entry.sequence
-    if covering(evidence) != summary.kept:
-        raise LogBroken(last, "the evidence kept from before the chain was changed")
+    _check_evidence(evidence, summary)
     return Checked(evidence, chain, summary, head)
 
 
@@ -154,6 +161,17 @@ def confirm(checked: Checked, remembered: Head) -> None:
     held[checked.summary.begins.sequence] = checked.summary.begins.hash
     if held.get(remembered.sequence, remembered.hash) != remembered.hash:
         raise LogBroken(remembered.sequence, "it is another one than it was before")
+
+
+def _check_evidence(evidence: Sequence[Entry], summary: Summary) -> None:
+    last = 0
+    for entry in evidence:
+        if entry.sequence <= last:
+            raise LogBroken(entry.sequence, "it stands out of order")
+        verify((entry,), Head(entry.sequence - 1, entry.previous))
+        last = entry.sequence
+    if covering(evidence) != summary.kept:
+        raise LogBroken(last, "the evidence kept from before the chain was changed")
 
 
 def _bytes(value: object) -> bytes:
