@@ -10,18 +10,18 @@ from chargepin.app.client import enter, find
 from chargepin.app.codes import Codes
 from chargepin.app.entering import Surroundings
 from chargepin.app.link_bumble import BumbleRadio, open_radio
+from chargepin.app.ports import Prompt
 from charger.imitated import SERIAL, Bench, bench
-from ends import APP, Answers, MemoryVault
+from ends import APP, MemoryVault
 
 CODE = "482913"
 
 
 class App:
-    """One home. answers: the person, None if nobody is there."""
+    """One home. prompt: the person, None if nobody is there."""
 
-    def __init__(self, radio: BumbleRadio, vault: MemoryVault, answers: Answers | None) -> None:
+    def __init__(self, radio: BumbleRadio, vault: MemoryVault, answers: Prompt | None) -> None:
         self.vault = vault
-        self.answers = answers
         self.surroundings = Surroundings(
             radio,
             vault,
@@ -39,7 +39,7 @@ class App:
 @asynccontextmanager
 async def app_at(
     on: Bench,
-    answers: Answers | None = None,
+    answers: Prompt | None = None,
     *,
     vault: MemoryVault | None = None,
     bonds: Path | None = None,

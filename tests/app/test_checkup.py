@@ -157,6 +157,26 @@ async def test_a_charger_with_the_makers_software(tmp_path: Path) -> None:
         assert CODE not in repr(findings)
 
 
+@pytest.mark.parametrize("version", ["375", "6.1.12"])
+async def test_software_of_the_makers_that_is_old(version: str, tmp_path: Path) -> None:
+    async with imitating(tmp_path, version) as on, app_at(on) as app:
+        found = {
+            each.what: each for each in await look_at_charger(app.surroundings, tmp_path, SERIAL)
+        }
+        too_old = version == "6.1.12"  # the other has a number that tells nothing
+        assert f"Software {version}" in found["software"].text
+        assert [name for name, each in found.items() if not each.fine] == ["software"] * too_old
+        assert ("needs 6.7.17" in found["software"].text) is too_old
+
+
+async def test_an_open_charger_of_ours_with_software_too_old_for_a_passcode(tmp_path: Path) -> None:
+    async with both_ends(tmp_path) as ends:
+        await ends.switch_on("6.7.10")
+        found = await looked(await ends.phone(), tmp_path)
+        assert bad(found) == ["software"]
+        assert found["software"].advice == "chargepin update WB123456"
+
+
 async def test_a_charger_of_the_maker_that_wants_pairing(tmp_path: Path) -> None:
     async with imitating(tmp_path, "6.11.26", CODE) as on, app_at(on) as app:
         findings = await look_at_charger(app.surroundings, tmp_path, SERIAL)

@@ -15,15 +15,17 @@ import pytest
 from app.at_imitations import CODE, App, app_at, imitating
 from chargepin.app import errors
 from chargepin.app.client import find
+from chargepin.app.codes import MISTYPED_MAX, NO_GENERATION, GivenPasscode
 from chargepin.app.connect import holding
 from chargepin.app.lending import ask_holders, seek
 from chargepin.app.link_bumble.central import _NAME
-from chargepin.app.ports import Found, Radio
+from chargepin.app.ports import Candidate, Found, Known, Radio
 from chargepin.charger.imitation import IMITATIONS, Imitator
 from chargepin.cli.export import Kind, configuration
 from chargepin.core.catalogue import serial_of
 from chargepin.core.gatt import Layout
-from ends import SERIAL, Answers, both_ends, manual_loop
+from chargepin.core.passcode import Passcode
+from ends import SERIAL, Answers, MemoryVault, both_ends, manual_loop
 
 HELP = (Path(__file__).parents[2] / "docs" / "help.md").read_text()
 LOCKED_BY_PAIRING = ("6.11.16", "6.11.26", "6.13")
@@ -130,11 +132,11 @@ async def test_1_an_old_pairing_does_not_hide_the_passcode(tmp_path: Path) -> No
         async with app_at(on, bonds=bonds) as nobody:
             with pytest.raises(errors.PasscodeNeeded):
                 await nobody.enter()
-        async with app_at(on, Answers([CODE]), bonds=bonds) as app:
+        answers = Answers([CODE])
+        async with app_at(on, answers, bonds=bonds) as app:
             await got_in(app)
             await got_in(app)  # the new pairing holds: nobody is asked again
-            assert app.answers is not None
-            assert app.answers.asked == 1
+            assert answers.asked == 1
 
 
 # ---- 2 -----------------------------------------------------------------------------------------
@@ -218,6 +220,52 @@ async def test_4_which_number_is_the_passcode(tmp_path: Path) -> None:
     assert answers.said[0].startswith("WB123456 wants a Bluetooth code")
     assert "the maker's app or the charger's owner has it" in answers.said[0]
     answered("Where is the passcode", "8 digits: the PUK", "4 digits", "lost-passcode", "invite")
+
+
+async def test_4_a_program_that_answers_the_same_for_ever_is_not_asked_for_ever(
+    tmp_path: Path,
+) -> None:
+    """Asked for: a passcode field. It may hold nonsense, and nobody mends it."""
+
+    class Field(Answers):
+        async def passcode(self, question: str, *, held: Passcode | None = None) -> str:
+            await super().passcode(question, held=held)
+            return "12345"
+
+    field = Field([""] * (2 * MISTYPED_MAX))
+    async with imitating(tmp_path, "6.13", CODE) as on, app_at(on, field) as app:
+        with pytest.raises(errors.PasscodeNeeded, match="none was given"):
+            await app.enter()
+    async with both_ends(tmp_path / "ours") as ends:
+        await ends.switch_on()
+        await (await (await ends.phone()).enter()).set_passcode()
+        with pytest.raises(errors.PasscodeNeeded, match="is protected"):
+            await (await ends.phone()).enter(field)
+        assert field.asked == 2 * MISTYPED_MAX
+        with pytest.raises(ValueError, match="exactly 6 digits"):
+            GivenPasscode("12345")
+
+
+async def test_4_a_passcode_from_a_form_is_tried_once(tmp_path: Path) -> None:
+    """The same, where it is well formed."""
+    async with imitating(tmp_path, "6.13", CODE) as on:
+        async with app_at(on, GivenPasscode("482-914")) as app:
+            with pytest.raises(errors.PasscodeWrong):
+                await app.enter()
+            with pytest.raises(errors.PasscodeNeeded):
+                await app.enter()
+        async with app_at(on, GivenPasscode("482 913")) as app:
+            await got_in(app)
+            await got_in(app)
+
+
+async def test_4_another_chargers_passcode_in_the_vault_changes_no_error(tmp_path: Path) -> None:
+    """A home with a passcode of one charger is told of the next one what a new home is told."""
+    vault = MemoryVault()
+    vault.put(Known("999", candidates=(Candidate(NO_GENERATION, b"", "314159"),)))
+    async with imitating(tmp_path, "6.13", CODE) as on, app_at(on, vault=vault) as app:
+        with pytest.raises(errors.PasscodeNeeded, match="none was given"):
+            await app.enter()
 
 
 async def test_4_a_passcode_that_let_in_once_is_remembered_and_a_changed_one_asked_for(
@@ -305,7 +353,8 @@ async def test_7_every_software_that_is_known(version: str, tmp_path: Path) -> N
     async with imitating(tmp_path, version) as on, app_at(on) as app:
         charger = await app.enter()
         await charger.lock()
-        assert (await charger.status()).locked
+        status = await charger.status()
+        assert (status.locked, status.software) == (True, IMITATIONS[version].shown)
 
 
 # ---- 8 -----------------------------------------------------------------------------------------

@@ -256,7 +256,7 @@ async def _session() -> AsyncIterator[AsyncTake]:
         session._opener = channel.Opener(_KEYS, _WAYS.CHARGER_TO_APP)
         around = Surroundings(NoRadio(), MemoryVault(), APP, "phone", bytes, randbelow=lambda _: 0)
         inside = Inside(replying.link, session, None, PARAMS, "owner")
-        charger = Charger("123456", inside, around, PARAMS.software)
+        charger = Charger("123456", inside, around, str(PARAMS.software))
         with suppress(ChargepinError, WasRefused):
             await _EVERYDAY[(data or b"\x00")[0] % len(_EVERYDAY)](charger)
         await charger.close()
@@ -328,7 +328,7 @@ async def _maker() -> AsyncIterator[AsyncTake]:
         with suppress(ChargepinError):
             await stock.begin()
             around = Surroundings(NoRadio(), MemoryVault(), APP, "phone", bytes)
-            charger = Charger("123456", Inside(link, None, stock, None, "user"), around, None)
+            charger = Charger("123456", Inside(link, None, stock, None, "user"), around, "")
             await _EVERYDAY[(data or b"\x00")[0] % len(_EVERYDAY)](charger)
         await link.close()
 

@@ -21,7 +21,7 @@ from chargepin.app.errors import (
 from chargepin.app.everyday import is_locked, pause_value
 from chargepin.app.ports import Candidate
 from chargepin.app.session import Session
-from chargepin.app.status import Status, number_of, power_kw, state_of
+from chargepin.app.status import Status, number_of, power_kw, state_of, version_of
 from chargepin.core import bapi, gatt
 from chargepin.core.catalogue import PASSCODE_SINCE, Version, name_of
 from chargepin.core.identity import Flag, State
@@ -58,7 +58,8 @@ class _Phones(msgspec.Struct, frozen=True):
 class Charger:
     """A connection to one charger that may be asked things. Made by `enter`.
 
-    asked_s: running seconds at which it was last asked something.
+    software: as the charger tells it; None where that is no version. asked_s: running seconds at
+    which it was last asked something.
     """
 
     def __init__(
@@ -66,11 +67,12 @@ class Charger:
         serial: str,
         inside: Inside,
         surroundings: Surroundings,
-        software: Version | None,
+        software: str,
     ) -> None:
         self.serial = serial
         self.name = name_of(serial)
-        self.software = software
+        self.software = version_of(software)
+        self.software_text = software or "unknown"
         self._inside = inside
         self._with = surroundings
         self._raising: asyncio.Task[None] | None = None
@@ -102,11 +104,6 @@ class Charger:
         if params is None:
             return "unknown" if self.makers else "unsupported"
         return "open" if params.state is State.OPEN else "protected"
-
-    @property
-    def software_text(self) -> str:
-        """The version, "unknown" where the charger does not tell it."""
-        return "unknown" if self.software is None else str(self.software)
 
     @property
     def layout(self) -> gatt.Layout | None:

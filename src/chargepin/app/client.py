@@ -1,21 +1,31 @@
 """The library's heart: find a charger and get in."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from contextlib import aclosing
 
 from chargepin.app import assigning, log
 from chargepin.app.charger import Charger, Phone
 from chargepin.app.entering import Surroundings, WayIn
-from chargepin.app.errors import ChargerRefused, LinkLost, NotAnswered, NotFound, PasscodeWrong
+from chargepin.app.errors import (
+    Cancelled,
+    ChargerRefused,
+    LinkLost,
+    NotAnswered,
+    NotFound,
+    PasscodeNeeded,
+    PasscodeWrong,
+)
 from chargepin.app.ports import Found
 from chargepin.app.stock import StockSession
 from chargepin.core import bapi
-from chargepin.core.catalogue import Version, name_of, serial_of
+from chargepin.core.catalogue import name_of, serial_of
 
 __all__ = ["SEEK_FOR_S", "Charger", "Phone", "enter", "find"]
 
 SEEK_FOR_S = 10.0
+_PLAIN = re.compile(r"[\w.+-]{1,32}", re.ASCII)
 
 
 async def find(surroundings: Surroundings, charger: str, within_s: float = SEEK_FOR_S) -> Found:
@@ -48,6 +58,12 @@ async def enter(
         if codes is not None:
             codes.refused(serial)
         raise
+    except Cancelled as error:
+        raise PasscodeNeeded(
+            f"{found.name} wants to be paired with its 6-digit passcode, and none was given. Run"
+            f" `chargepin passcode enter {found.name}`; the maker's app shows the passcode. Nothing"
+            " was changed."
+        ) from error
     if codes is not None:
         codes.proved(serial)
     return charger
@@ -67,10 +83,10 @@ async def _entered(
             await assigning.settle(serial, inside.session, inside.params, surroundings)
             await log.report_views(inside.session, serial, surroundings.vault)
         if inside.params is not None:
-            software: Version | None = inside.params.software
+            told = str(inside.params.software)
         else:
             assert inside.stock is not None  # noqa: S101 - one of the two is there
-            software = await _software(inside.stock)
+            told = await _software(inside.stock)
     except LinkLost:
         await inside.link.close()
         if inside.stock is None or not again:
@@ -80,13 +96,14 @@ async def _entered(
     except BaseException:
         await inside.link.close()
         raise
-    return Charger(serial, inside, surroundings, software)
+    return Charger(serial, inside, surroundings, told)
 
 
-async def _software(stock: StockSession) -> Version | None:
-    """What the charger runs; None where it does not tell, or not as three numbers."""
+async def _software(stock: StockSession) -> str:
+    """What the charger says that it runs; "" where it does not tell, or nothing to be printed."""
     try:
         value = await stock.request("fw_v_")
-        return Version.parse(str(value.get("s", "") if isinstance(value, dict) else ""))
-    except (ChargerRefused, NotAnswered, ValueError):
-        return None
+    except (ChargerRefused, NotAnswered):
+        return ""
+    told = str(value.get("s", "")) if isinstance(value, dict) else ""
+    return told if _PLAIN.fullmatch(told) else ""

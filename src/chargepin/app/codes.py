@@ -1,17 +1,63 @@
-"""The numbers that chargers of the maker's own software want typed to pair.
+"""Asking for a passcode, and the numbers that chargers of the maker's own software want typed.
 
-A passcode that this project assigned is never one: it is kept with a generation, these are not.
+A passcode that this project assigned is never such a number: it is kept with a generation, these
+are not.
 """
+
+from typing import Final
 
 import msgspec
 
 from chargepin.app.errors import Cancelled
 from chargepin.app.ports import Candidate, Known, Prompt, Vault
 from chargepin.core.catalogue import serial_of
-from chargepin.core.passcode import PasscodeFormatError, entered
+from chargepin.core.passcode import Passcode, PasscodeFormatError, entered
 
 NO_GENERATION = 0
 """Of a passcode that the maker's app has set; no charger of this project ever names it."""
+MISTYPED_MAX: Final = 10
+
+
+async def asked(prompt: Prompt, question: str, *, held: Passcode | None = None) -> Passcode:
+    """Ask until it can be a passcode, and say what is wrong with what can't. Raises Cancelled.
+
+    MISTYPED_MAX times at most: a program that answers by itself answers the same for ever.
+    """
+    for _ in range(MISTYPED_MAX):
+        try:
+            return entered(await prompt.passcode(question, held=held))
+        except PasscodeFormatError as error:
+            prompt.tell(str(error))
+    raise Cancelled(f"Not done: {MISTYPED_MAX} answers were no passcode.")
+
+
+class GivenPasscode:
+    """The Prompt of a program that was given the passcode beforehand, such as in a form.
+
+    Gives it once, so that a wrong one costs one try. text: as a person types it; raises
+    PasscodeFormatError, which is a ValueError that says what is wrong and does not repeat it.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._passcode: Passcode | None = entered(text)
+
+    async def confirm(self, _question: str, *, default: bool) -> bool:
+        """Nobody is there to say otherwise."""
+        return default
+
+    async def passcode(self, _question: str, *, held: Passcode | None = None) -> str:
+        """Give it. Raises Cancelled the second time."""
+        _ = held
+        given, self._passcode = self._passcode, None
+        if given is None:
+            raise Cancelled("The passcode that was given has been tried already.")
+        return given.digits
+
+    def tell(self, text: str) -> None:
+        """Nobody is there to hear it; errors say what matters."""
+
+    def progress(self, text: str, percent: int) -> None:
+        """Nobody looks."""
 
 
 class Codes:
@@ -73,16 +119,9 @@ class Codes:
 
     async def _asked(self, name: str) -> str:
         if self._prompt is None:
-            raise Cancelled(
-                f"{name} wants its passcode typed, and nobody is there to ask. Run `chargepin"
-                f" passcode enter {name}` at a terminal."
-            )
+            raise Cancelled("Nobody is there to ask.")
         question = (
             f"{name} wants a Bluetooth code typed within 30 seconds (6 digits; the maker's app or"
             " the charger's owner has it): "
         )
-        while True:
-            try:
-                return entered(await self._prompt.passcode(question)).digits
-            except PasscodeFormatError as error:
-                self._prompt.tell(str(error))
+        return (await asked(self._prompt, question)).digits

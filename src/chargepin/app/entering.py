@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from chargepin.app.bonding import Bonding
-from chargepin.app.codes import Codes
+from chargepin.app.codes import Codes, asked
 from chargepin.app.endings import ended
 from chargepin.app.errors import (
     AccountRefused,
@@ -34,7 +34,6 @@ from chargepin.core import bapi, entry, gatt, handshake
 from chargepin.core.catalogue import Version
 from chargepin.core.entry import Entry, Facts, Offer
 from chargepin.core.identity import Credential, Params, State
-from chargepin.core.passcode import PasscodeFormatError, entered
 
 CONNECT_WITHIN_S = 10.0
 LOSSES_FORGIVEN = 2
@@ -347,20 +346,15 @@ class WayIn:
         held = next((c for c in candidates if (c.generation, c.salt) == _names(params)), None)
         tries = "1 try" if tries_left == 1 else f"{tries_left} tries"
         question = f"Passcode of {self._found.name} (6 digits, {tries} before a pause): "
-        while True:
-            try:
-                text = await prompt.passcode(question, held=held.code if held else None)
-                self._typed = entered(text).digits
-            except PasscodeFormatError as error:
-                prompt.tell(str(error))
-                continue
-            except Cancelled:
-                _, action = entry.step(way, entry.Declined())
-                assert isinstance(action, entry.End)  # noqa: S101 - nothing else follows
-                raise ended(action, self._found.name) from None
-            offer = Offer(params.generation, params.salt, typed=True)
-            way, _ = entry.step(way, entry.Typed(offer))
-            return way
+        try:
+            code = await asked(prompt, question, held=held.code if held else None)
+        except Cancelled:
+            _, action = entry.step(way, entry.Declined())
+            assert isinstance(action, entry.End)  # noqa: S101 - nothing else follows
+            raise ended(action, self._found.name) from None
+        self._typed = code.digits
+        way, _ = entry.step(way, entry.Typed(Offer(params.generation, params.salt, typed=True)))
+        return way
 
 
 def bonding_of(serial: str, surroundings: Surroundings) -> Bonding:

@@ -5,6 +5,8 @@ from types import MappingProxyType
 
 import msgspec
 
+from chargepin.core.catalogue import Version
+
 
 class Status(msgspec.Struct, frozen=True):
     """One look at a charger.
@@ -63,6 +65,14 @@ _LARGEST = 1e15
 def state_of(number: int) -> str:
     """The state in words; newer chargers may have numbers that are not known."""
     return STATES.get(number, f"state {number}")
+
+
+def version_of(told: str) -> Version | None:
+    """The version that a charger says it runs; None where that is none, such as "375"."""
+    try:
+        return Version.parse(told)
+    except ValueError:
+        return None
 
 
 def number_of(value: Mapping[str, object], name: str) -> float:

@@ -15,7 +15,7 @@ from chargepin.app.lending import held_here
 from chargepin.app.ports import NOT_TOLD_DBM, Found, Known, Link
 from chargepin.app.session import Session, WasRefused
 from chargepin.core import gatt, handshake
-from chargepin.core.catalogue import PASSCODE_SINCE, name_of
+from chargepin.core.catalogue import PASSCODE_SINCE, Version, name_of
 from chargepin.core.identity import Credential, Flag, Params, RefusalCode, State
 from chargepin.machine.clock import unix_s
 
@@ -159,12 +159,17 @@ async def _bond(session: Session, known: Known) -> Finding:
 
 
 def _software(params: Params) -> Finding:
-    advice = f"chargepin update {name_of(params.serial)}"
-    text = f"Software {params.software}."
-    if params.software < PASSCODE_SINCE:
-        text = f"Software {params.software}, but a passcode needs {PASSCODE_SINCE} or newer."
+    newer = bool(params.flags & Flag.UPDATE_AVAILABLE)
+    return _of_software(name_of(params.serial), str(params.software), params.software, newer=newer)
+
+
+def _of_software(name: str, told: str, software: Version | None, *, newer: bool = False) -> Finding:
+    advice = f"chargepin update {name}"
+    text = f"Software {told}."
+    if software is not None and software < PASSCODE_SINCE:
+        text = f"Software {told}, but a passcode needs {PASSCODE_SINCE} or newer."
         return Finding("software", fine=False, text=text, advice=advice)
-    if params.flags & Flag.UPDATE_AVAILABLE:
+    if newer:
         return Finding("software", fine=True, text=f"{text} There is a newer one.", advice=advice)
     return Finding("software", fine=True, text=text)
 
@@ -232,7 +237,7 @@ async def _inside(around: Surroundings, found: Found, params: Params | None) -> 
 
 
 async def _of_the_maker(charger: Charger) -> list[Finding]:
-    findings = [Finding("software", fine=True, text=f"Software {charger.software_text}.")]
+    findings = [_of_software(charger.name, charger.software_text, charger.software)]
     has = await charger.has_passcode()
     if has is None:
         text = "The charger does not tell whether it has a passcode."
