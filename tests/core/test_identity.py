@@ -27,8 +27,10 @@ from chargepin.core.identity import (
     State,
     decode_share_v,
     sign_answer,
+    sign_open,
     verifier_hash,
     verify_answer,
+    verify_open,
 )
 
 VECTORS_DIR = Path(__file__).parent.parent / "vectors"
@@ -381,6 +383,18 @@ def test_an_answer_names_the_identity_that_signs_it() -> None:
     names_ours = sign_answer(OTHER_KEY, HELLO_BYTES, PARAMS.encode())
     with pytest.raises(IdentityError, match="another identity"):
         verify_answer(OTHER_IDENTITY, HELLO_BYTES, names_ours)
+
+
+def test_an_open_session_is_signed_for_its_two_ends_alone() -> None:
+    exporter = bytes(range(32))
+    signature = sign_open(KEY, exporter)
+    verify_open(IDENTITY, exporter, signature)
+    KEY.public_key().verify(signature, b"chargepin open 1" + exporter)
+    for other in ((OTHER_IDENTITY, exporter), (IDENTITY, bytes(32))):
+        with pytest.raises(IdentityError):
+            verify_open(*other, signature)
+    with pytest.raises(IdentityError):
+        verify_open(IDENTITY, exporter, b"")
 
 
 def test_an_unsigned_answer_is_refused() -> None:

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from docs.mini_client import (
     CONFIRM_P,
+    OPEN,
     REFUSAL,
     SHARE_P,
     Broken,
@@ -15,6 +16,7 @@ from docs.mini_client import (
     Stream,
     bond_tag,
     bond_tag_key,
+    check,
     context,
     cut,
     framed,
@@ -93,6 +95,9 @@ class Client:
         granted = self._opened(answer)
         if granted.get("ev") != "granted":
             raise Broken("the first record is the event granted")
+        if params.credential == OPEN:
+            signature = bytes.fromhex(granted.pop("signature"))
+            check(params.identity, signature, b"chargepin open 1" + outcome.exporter)
         return granted
 
     async def ask(self, method: str, par: object = None) -> Any:

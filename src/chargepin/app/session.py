@@ -4,7 +4,14 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from chargepin.app.errors import ChargerRefused, LinkLost, ProtocolError, RoleTooLow, UpdateNeeded
+from chargepin.app.errors import (
+    ChargerRefused,
+    IdentityMismatch,
+    LinkLost,
+    ProtocolError,
+    RoleTooLow,
+    UpdateNeeded,
+)
 from chargepin.app.ports import AttRefused, Link
 from chargepin.core import bapi, channel, gatt, handshake, identity
 from chargepin.core.catalogue import PASSCODE_SINCE, Version
@@ -103,7 +110,8 @@ class Session:
     async def prove(self, witness: handshake.Witness, params: Params) -> Mapping[str, object]:
         """Run the handshake; returns what the charger grants.
 
-        Raises WrongSecret when the charger does not confirm the secret, and WasRefused.
+        Raises WrongSecret when the charger does not confirm the secret, WasRefused, and
+        IdentityMismatch when somebody stands between this app and an open charger.
         """
         try:
             prover = handshake.Prover(witness, params.identity, self._random(48))
@@ -122,7 +130,10 @@ class Session:
         self._opener = channel.Opener(keys.charger_to_app, channel.Direction.CHARGER_TO_APP)
         self._granted = asyncio.get_running_loop().create_future()
         await self._send(bytes([MessageType.CONFIRM_P]) + proof.confirm_p)
-        return await self._within(self._granted, may_have_happened=False)
+        granted = await self._within(self._granted, may_have_happened=False)
+        if params.credential is Credential.OPEN:
+            _refuse_third(params.identity, keys.exporter, granted.get("signature"))
+        return granted
 
     async def request(self, method: str, par: object = None) -> object:
         """Call a method in a record; returns the reply's value.
@@ -251,6 +262,21 @@ class Session:
             refusal = Refusal.decode(answer)
             identity.verify_answer(refusal.identity, self._hello, answer)
             raise WasRefused(refusal)
+
+
+def _refuse_third(charger: bytes, exporter: bytes, signature: object) -> None:
+    """Raise IdentityMismatch unless the charger has signed this very session.
+
+    The open handshake keeps listeners out, but anybody can run it: towards the charger, and towards
+    the app in the charger's name, to read the passcode's verifier out of a first `passcode.set`.
+    """
+    try:
+        identity.verify_open(charger, exporter, bytes.fromhex(str(signature)))
+    except ValueError as error:  # an IdentityError, or no hex
+        raise IdentityMismatch(
+            "The charger has not signed this connection: somebody may stand between this app and"
+            " it. Nothing was sent. Go close to the charger and try again."
+        ) from error
 
 
 def refused(error: bapi.Refused) -> Exception:

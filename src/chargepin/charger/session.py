@@ -144,16 +144,18 @@ class Session:
 
     def _grant(self, guard: Guard, order: Grant) -> None:
         """From now on records flow."""
-        if self._response is not None:
-            keys = self._response.keys
-            self._opener = channel.Opener(keys.app_to_charger, channel.Direction.APP_TO_CHARGER)
-            self._sealer = channel.Sealer(keys.charger_to_app, channel.Direction.CHARGER_TO_APP)
-            self._response = None
         members: dict[str, object] = {
             "role": order.role.word,
             "generation": guard.durable.generation,
             "bond": order.bond_id,
         }
+        if self._response is not None:
+            keys = self._response.keys
+            if self._credential is Credential.OPEN:
+                members["signature"] = identity.sign_open(self._unit.key, keys.exporter).hex()
+            self._opener = channel.Opener(keys.app_to_charger, channel.Direction.APP_TO_CHARGER)
+            self._sealer = channel.Sealer(keys.charger_to_app, channel.Direction.CHARGER_TO_APP)
+            self._response = None
         if order.role >= Role.ADMIN and guard.durable.tampered:
             members["tampered"] = True
         self._event("granted", members)

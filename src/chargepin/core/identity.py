@@ -302,6 +302,7 @@ def decode_share_v(message: bytes) -> tuple[bytes, bytes]:
 # ---- signatures --------------------------------------------------------------------------------
 
 _ANSWER: Final = b"chargepin params 1"
+_OPEN: Final = b"chargepin open 1"
 _RECEIPT: Final = b"chargepin receipt 1"
 _CLAIM: Final = b"chargepin claim 1"
 
@@ -326,6 +327,16 @@ def verify_answer(identity: bytes, hello: bytes, answer: bytes) -> Params | Refu
     unsigned = answer[:-SIGNATURE_BYTES]
     _verify(identity, decoded.signature, _ANSWER + hello + unsigned)
     return decoded
+
+
+def sign_open(key: Ed25519PrivateKey, exporter: bytes) -> bytes:
+    """Sign a session with an open charger, which no secret ties to who signed its PARAMS."""
+    return key.sign(_OPEN + exporter)
+
+
+def verify_open(identity: bytes, exporter: bytes, signature: bytes) -> None:
+    """See that no third one stands in an open session. Raises IdentityError."""
+    _verify(identity, signature, _OPEN + exporter)
 
 
 def _verify(identity: bytes, signature: bytes, signed: bytes) -> None:
