@@ -7,27 +7,61 @@ async with chargepin.connect("WB123456", vault=vault) as charger:
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
-__all__ = ["ChargepinError", "Charger", "Status", "__version__", "connect", "hold"]
+__all__ = [
+    "Broken",
+    "ChargepinError",
+    "Charger",
+    "Connected",
+    "Found",
+    "GivenPasscode",
+    "GivenUp",
+    "Holder",
+    "Lent",
+    "Notice",
+    "Phone",
+    "Prompt",
+    "Status",
+    "Vault",
+    "__version__",
+    "connect",
+    "errors",
+    "hold",
+    "scan",
+]
 
 if TYPE_CHECKING:
-    from chargepin.app.client import Charger
-    from chargepin.app.connect import connect, hold
+    from chargepin.app import errors
+    from chargepin.app.client import Charger, Phone
+    from chargepin.app.codes import GivenPasscode
+    from chargepin.app.connect import connect, hold, scan
     from chargepin.app.errors import ChargepinError
+    from chargepin.app.holding import Broken, Connected, GivenUp, Holder, Lent, Notice
+    from chargepin.app.ports import Found, Prompt, Vault
     from chargepin.app.status import Status
 
 _HOMES = {
-    "Charger": "chargepin.app.client",
-    "ChargepinError": "chargepin.app.errors",
-    "Status": "chargepin.app.status",
-    "connect": "chargepin.app.connect",
-    "hold": "chargepin.app.connect",
+    "app.client": ("Charger", "Phone"),
+    "app.codes": ("GivenPasscode",),
+    "app.connect": ("connect", "hold", "scan"),
+    "app.errors": ("ChargepinError",),
+    "app.holding": ("Broken", "Connected", "GivenUp", "Holder", "Lent", "Notice"),
+    "app.ports": ("Found", "Prompt", "Vault"),
+    "app.status": ("Status",),
 }
 
 
 def __getattr__(name: str) -> object:
     """Import the public names at their first use, so that `import chargepin` does no work."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'chargepin' has no attribute {name!r}")
     from importlib import import_module  # noqa: PLC0415 - only at the first use of a name
 
-    return getattr(import_module(_HOMES[name]), name)
+    if name == "errors":
+        return import_module("chargepin.app.errors")
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"chargepin.{home}"), name)
+    raise AttributeError(f"module 'chargepin' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Tell the public names before they are imported."""
+    return sorted(__all__)

@@ -17,12 +17,12 @@ from chargepin.app.errors import (
     PasscodeNeeded,
     PasscodeWrong,
 )
-from chargepin.app.ports import Found
+from chargepin.app.ports import Found, Radio
 from chargepin.app.stock import StockSession
 from chargepin.core import bapi
 from chargepin.core.catalogue import name_of, serial_of
 
-__all__ = ["SEEK_FOR_S", "Charger", "Phone", "enter", "find"]
+__all__ = ["SEEK_FOR_S", "Charger", "Phone", "enter", "find", "heard"]
 
 SEEK_FOR_S = 10.0
 _PLAIN = re.compile(r"[\w.+-]{1,32}", re.ASCII)
@@ -43,6 +43,18 @@ async def find(surroundings: Surroundings, charger: str, within_s: float = SEEK_
         " phone or gateway holds its connection.",
         retry_after_s=0.0,
     )
+
+
+async def heard(radio: Radio, within_s: float) -> list[Found]:
+    """Listen for so long; gives every charger as it was heard last, the strongest first."""
+    seen: dict[str, Found] = {}
+    try:
+        async with asyncio.timeout(within_s), aclosing(radio.scan()) as found:
+            async for each in found:
+                seen[each.address] = each
+    except TimeoutError:
+        pass
+    return sorted(seen.values(), key=lambda each: -each.rssi_dbm)
 
 
 async def enter(

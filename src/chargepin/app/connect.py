@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from chargepin import __version__
-from chargepin.app.client import Charger, enter, find
+from chargepin.app.client import Charger, enter, find, heard
 from chargepin.app.codes import Codes
 from chargepin.app.entering import Surroundings
 from chargepin.app.errors import AccountRefused, NoRadio
@@ -150,6 +150,22 @@ async def surroundings_of(
             await late.close()
 
 
+async def scan(
+    within_s: float = 5.0, *, home: Path | None = None, radio: str | Radio | None = None
+) -> list[Found]:
+    """Listen for so many seconds; gives the chargers that were heard, the strongest first.
+
+    Each is what `connect` and `hold` take. Raises NoRadio.
+    """
+    if radio is not None and not isinstance(radio, str):
+        return await heard(radio, within_s)
+    opened = await radio_of(radio, home_of(home)[0])
+    try:
+        return await heard(opened, within_s)
+    finally:
+        await opened.close()
+
+
 class Device(Protocol):
     """What bleak's BLEDevice has of what is needed here."""
 
@@ -173,10 +189,12 @@ async def connect(
 ) -> AsyncIterator[Charger]:
     """Connect to a charger and get in; hangs up at the end.
 
-    charger: "WB123456", "123456", what a scan found, or bleak's BLEDevice. home: where settings
-    and secrets are, by default CHARGEPIN_HOME. Passcodes come from the vault, then the account,
-    then the prompt.
-    Raises one exception per cause; see chargepin.app.errors.
+    charger: "WB123456", "123456", what `scan` found, or bleak's BLEDevice. home: where settings
+    and secrets are, by default CHARGEPIN_HOME. radio: "tcp:HOST:PORT", a Bumble transport, or one
+    that is open; by default CHARGEPIN_RADIO, else the computer's own Bluetooth. Passcodes come
+    from the vault, then the account, then the prompt.
+    Raises one ChargepinError per cause, see chargepin.errors; ValueError for what is no charger's
+    name.
     """
     async with surroundings_of(
         home, radio=radio, vault=vault, account=account, prompt=prompt

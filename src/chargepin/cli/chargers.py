@@ -1,7 +1,6 @@
 """Commands about one charger: scan, connect, status, update, pause, reset, call, doctor."""
 
 import json
-from contextlib import aclosing
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -26,20 +25,14 @@ def scan(
     seconds: Annotated[float, typer.Option(help="How long to listen.")] = 3.0,
 ) -> None:
     """List the chargers in range."""
-    import asyncio
 
-    async def scanning() -> "dict[str, Found]":
-        seen: dict[str, Found] = {}
-        async with surroundings() as around, aclosing(around.radio.scan()) as heard:
-            try:
-                async with asyncio.timeout(seconds):
-                    async for found in heard:
-                        seen[found.name] = found
-            except TimeoutError:
-                pass
-        return seen
+    async def scanning() -> "list[Found]":
+        from chargepin.app.client import heard
 
-    seen = sorted(finish(scanning()).values(), key=lambda found: -found.rssi_dbm)
+        async with surroundings() as around:
+            return await heard(around.radio, seconds)
+
+    seen = finish(scanning())
     from chargepin.core.gatt import PASSCODE_SERVICE
 
     document = [
