@@ -1,7 +1,6 @@
 """docs/library.md: its program runs, and its tables are the code's."""
 
 import asyncio
-import inspect
 import re
 from pathlib import Path
 from typing import Any, get_type_hints
