@@ -102,6 +102,7 @@ class Bench:
         after = self.step(self.guard, event, self.now_s)
         if after.guard.durable is not self.guard.durable or after.entries:
             if self.failing:
+                self.guard = guard.unstored(self.guard, event)
                 return guard.storage_failed(event)
             self.stored = after.guard.durable
             self.entries += after.entries

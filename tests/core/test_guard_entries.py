@@ -174,7 +174,7 @@ def test_hands_at_the_charger() -> None:
     bench.take(state.TamperChanged(opened=False))
     assert new(bench) == [Entry("tampered", {}), Entry("tamper_ended", {})]
     bench.press()
-    assert new(bench) == [Entry("button_pressed", {}), Entry("owner_by_button", {})]
+    assert new(bench) == [Entry("button_pressed", {}), Entry("owner_by_button", {"by": "passcode"})]
     bench.close(link)
     bench.wait(120.0)
     bench.hold()

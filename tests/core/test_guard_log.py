@@ -10,7 +10,7 @@ from chargepin.core import guard_state as state
 from chargepin.core.bonds import Role
 from chargepin.core.guard_changes import tamper_told
 from chargepin.core.guard_state import Answer, Tell
-from chargepin.core.identity import Credential
+from chargepin.core.identity import Credential, RefusalCode
 from core.guard_bench import (
     ADMIN,
     FIRST,
@@ -36,6 +36,32 @@ def test_the_third_attempt_pauses_and_the_log_says_for_how_long() -> None:
         *("attempt", "paused", "passcode_wrong"),
     ]
     assert bench.entries[-2].detail == {"seconds": 30}
+
+
+@pytest.mark.parametrize("how", ["close", "hello", "breach"])
+def test_an_attempt_that_was_wrong_is_written_down_once(how: str) -> None:
+    bench = Bench()
+    bench.guess()
+    (link,) = bench.guard.links
+    if how == "hello":
+        bench.hello(link, Credential.PASSCODE)
+    elif how == "breach":
+        bench.share(link)
+    bench.close(link)
+    assert bench.logged() == ["started", "attempt", "passcode_wrong"]
+
+
+def test_what_cannot_be_written_down_at_its_end_is_answered_and_leaves_no_link() -> None:
+    bench = Bench()
+    link = bench.open()
+    bench.hello(link, Credential.PASSCODE)
+    bench.share(link)
+    bench.failing = True
+    assert bench.hello(link, Credential.PASSCODE) == (
+        state.Refuse(link, RefusalCode.STORAGE_FAILED),
+    )
+    bench.close(link)
+    assert not bench.guard.links
 
 
 @pytest.mark.parametrize("how", ["close", "hello", "breach"])

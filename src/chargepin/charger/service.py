@@ -233,6 +233,7 @@ class Service:
             self._dialog.close(Why.PASSCODE_CHANGED)  # now: no bond is made while it is stored
         changed = after.guard.durable is not self._guard.durable or after.entries
         if changed and not await self._stored(after):
+            self._guard = guard.unstored(self._guard, event)
             for effect in guard.storage_failed(event):
                 self._carry_out(effect)
             return

@@ -50,7 +50,7 @@ SAID = MappingProxyType(
         "released": "released from its account by {by}",
         "button_pressed": "button pressed",
         "button_window_opened": "the press allows {tries} tries in spite of the pause",
-        "owner_by_button": "the press made the connected phone an owner",
+        "owner_by_button": "the press made {by} an owner",
         "reset": "reset by {by}: passcode, phones and account erased",
         "reset_refused": "reset refused: {why}",
         "update_started": "update to {software} started",

@@ -3,7 +3,7 @@
 `step` takes one event and gives the next state, effects to carry out in order, and entries for
 the security log. Whatever changed in the durable part must be stored, with the entries, before
 the first effect; there is no effect for storing, so no transition can forget it. If storing
-fails, the new state is thrown away and `storage_failed` says whom to tell.
+fails, `unstored` is the state instead, and `storage_failed` says whom to tell.
 
 The guard computes no cryptography: it is told whether a proof held.
 """
@@ -50,6 +50,7 @@ from chargepin.core.guard_state import (
     Ticked,
     closed,
     counted,
+    who,
     with_link,
 )
 from chargepin.core.identity import Credential, Flag, RefusalCode, State
@@ -107,12 +108,17 @@ def step(guard: Guard, event: Event, now_s: float) -> Step:
 def storage_failed(event: Event) -> tuple[Effect, ...]:
     """What to do instead of a step whose result could not be stored: tell the one who asked."""
     match event:
-        case ShareReceived(link) | ProofChecked(link):
+        case HelloReceived(link) | ShareReceived(link) | ProofChecked(link):
             return (Refuse(link, RefusalCode.STORAGE_FAILED),)
         case Commanded(link):
             return (Answer(link, commands.STORAGE_FAILED),)
         case _:
             return ()
+
+
+def unstored(guard: Guard, event: Event) -> Guard:
+    """The state where a step could not be stored: as it was, but what is gone is gone."""
+    return with_link(guard, event.link, None) if isinstance(event, LinkClosed) else guard
 
 
 def _take(guard: Guard, event: Event, now_s: float) -> Step:
@@ -279,7 +285,8 @@ def _refused(
 def _checked(guard: Guard, link: Link, event: ProofChecked) -> Step:
     durable = guard.durable
     if not event.held:
-        refused = _refused(guard, link, event.link, RefusalCode.WRONG)
+        over = replace(link, charged_s=None)  # its end is written down, once
+        refused = _refused(guard, over, event.link, RefusalCode.WRONG)
         entry = Entry("passcode_wrong", {"generation": durable.generation})
         return refused if link.charged_s is None else replace(refused, entries=(entry,))
     code = _refusal_of_share(guard, link)
@@ -322,7 +329,7 @@ def _pressed(guard: Guard, now_s: float) -> Step:
     if len(proved) == 1 and proved[0][1].role < Role.OWNER:
         number, link = proved[0]
         guard = with_link(guard, number, replace(link, role=Role.OWNER))
-        entries.append(Entry("owner_by_button"))
+        entries.append(Entry("owner_by_button", {"by": who(link)}))
         told = tamper_told(guard.durable, number, link.role, Role.OWNER)
         effects = (RoleRaised(number, Role.OWNER), *told)
     return Step(guard, effects, tuple(entries))
