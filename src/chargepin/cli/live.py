@@ -162,7 +162,7 @@ def _notice(notice: "Notice") -> None:
             terminal().say(f"{reason} Trying again in {again_s:.0f} s.")
         case Lent(away_s):
             terminal().say(
-                f"The connection is lent: hung up for {away_s / 60:.0f} minutes, so that another"
+                f"The connection is lent: hung up for {round(away_s / 60, 1):g} minutes, so that another"
                 " phone can connect."
             )
         case _:

@@ -98,7 +98,8 @@ def _said(outcome: Pairing, name: str) -> Exception:
     match outcome:
         case Pairing.CODE_REFUSED:
             return PasscodeWrong(
-                f"{name} did not take that code, or does not pair now. Nothing was changed.",
+                f"{name} did not take that code, or does not pair now. Nothing was changed. Try the"
+                " one that the maker's app shows now.",
                 tries_left=None,
             )
         case Pairing.REFUSED:

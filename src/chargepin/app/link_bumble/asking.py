@@ -49,7 +49,9 @@ class Asking(PairingDelegate):
             return self.declined
         if self.asked:
             return PasscodeWrong(
-                f"{self._name} did not take that code. Nothing was changed.", tries_left=None
+                f"{self._name} did not take that code. Nothing was changed. Try the one that the"
+                " maker's app shows now.",
+                tries_left=None,
             )
         return ChargerRefused(
             f"{self._name} does not pair now ({why}). Nothing was changed.",
