@@ -161,9 +161,10 @@ def _notice(notice: "Notice") -> None:
         case Broken(reason, again_s):
             terminal().say(f"{reason} Trying again in {again_s:.0f} s.")
         case Lent(away_s):
+            minutes = round(away_s / 60, 1)
             terminal().say(
-                f"The connection is lent: hung up for {round(away_s / 60, 1):g} minutes, so that another"
-                " phone can connect."
+                f"The connection is lent: hung up for {minutes:g} minutes, so that another phone"
+                " can connect."
             )
         case _:
             terminal().say("Connected.")
