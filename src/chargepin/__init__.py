@@ -31,20 +31,22 @@ __all__ = [
 
 if TYPE_CHECKING:
     from chargepin.app import errors
-    from chargepin.app.client import Charger, Phone
+    from chargepin.app.client import Charger
     from chargepin.app.codes import GivenPasscode
     from chargepin.app.connect import connect, hold, scan
     from chargepin.app.errors import ChargepinError
     from chargepin.app.holding import Broken, Connected, GivenUp, Holder, Lent, Notice
+    from chargepin.app.phones import Phone
     from chargepin.app.ports import Found, Prompt, Vault
     from chargepin.app.status import Status
 
 _HOMES = {
-    "app.client": ("Charger", "Phone"),
+    "app.client": ("Charger",),
     "app.codes": ("GivenPasscode",),
     "app.connect": ("connect", "hold", "scan"),
     "app.errors": ("ChargepinError",),
     "app.holding": ("Broken", "Connected", "GivenUp", "Holder", "Lent", "Notice"),
+    "app.phones": ("Phone",),
     "app.ports": ("Found", "Prompt", "Vault"),
     "app.status": ("Status",),
 }

@@ -4,9 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
 
-import msgspec
-
-from chargepin.app import assigning, pairing, updating
+from chargepin.app import assigning, pairing, phones, updating
 from chargepin.app import log as security_log
 from chargepin.app.entering import Inside, Surroundings, bonding_of
 from chargepin.app.errors import (
@@ -19,6 +17,7 @@ from chargepin.app.errors import (
     UpdateNeeded,
 )
 from chargepin.app.everyday import is_locked, pause_value
+from chargepin.app.phones import Phone
 from chargepin.app.ports import Candidate
 from chargepin.app.session import Session
 from chargepin.app.status import Status, number_of, power_kw, state_of, version_of
@@ -29,30 +28,7 @@ from chargepin.core.log import Entry as LogEntry
 from chargepin.machine.clock import running_s
 
 RESTART_WITHIN_S = 10.0
-MOST_PHONES = 1000
 _KEEPS_ROLE_WITHIN_S = 3.0
-
-
-class Phone(msgspec.Struct, frozen=True):
-    """One phone that the charger knows; created and seen are Unix seconds, 0 unknown.
-
-    kind: "app" for a bond of ours, "bluetooth" for a phone that paired by its own dialog.
-    """
-
-    id: str
-    name: str
-    role: str
-    created: int
-    seen: int
-    this: bool
-    kind: str = "app"
-
-
-class _Phones(msgspec.Struct, frozen=True):
-    """A page of the list. next: after which phone the rest comes, None if this is all."""
-
-    bonds: list[Phone] = []
-    next: int | None = None
 
 
 class Charger:
@@ -290,19 +266,7 @@ class Charger:
 
     async def phones(self) -> list[Phone]:
         """List the bonds. Needs an admin."""
-        phones: list[Phone] = []
-        after: int | None = 0
-        while after is not None:
-            try:
-                page = msgspec.convert(await self.call("bonds.list", {"after": after}), _Phones)
-            except msgspec.ValidationError as error:
-                raise ProtocolError("What the charger says of its phones is no list.") from error
-            phones += page.bonds
-            endless = page.next is not None and page.next <= after
-            if endless or len(phones) > MOST_PHONES:
-                raise ProtocolError("The charger's list of phones does not come to an end.")
-            after = page.next
-        return phones
+        return await phones.read(self.call)
 
     async def forget_phone(self, bond_id: str) -> None:
         """Forget one bond: the own one, or any as an admin."""

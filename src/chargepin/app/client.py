@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import aclosing
 
 from chargepin.app import assigning, log
-from chargepin.app.charger import Charger, Phone
+from chargepin.app.charger import Charger
 from chargepin.app.entering import Surroundings, WayIn
 from chargepin.app.errors import (
     Cancelled,
@@ -22,7 +22,7 @@ from chargepin.app.stock import StockSession
 from chargepin.core import bapi
 from chargepin.core.catalogue import name_of, serial_of
 
-__all__ = ["SEEK_FOR_S", "Charger", "Phone", "enter", "find", "heard"]
+__all__ = ["SEEK_FOR_S", "Charger", "enter", "find", "heard"]
 
 SEEK_FOR_S = 10.0
 _PLAIN = re.compile(r"[\w.+-]{1,32}", re.ASCII)

@@ -10,7 +10,7 @@ from chargepin.cli.options import ChargerName, finish, group
 from chargepin.cli.terminal import terminal
 
 if TYPE_CHECKING:
-    from chargepin.app.client import Phone
+    from chargepin.app.phones import Phone
 
 
 def add_to(app: typer.Typer) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from chargepin.app.client import Phone
+from chargepin.app.phones import Phone
 from chargepin.charger.air import AttError
 from chargepin.charger.smp import Reason
 from chargepin.cli.overheard import Talk
