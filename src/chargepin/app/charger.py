@@ -20,7 +20,14 @@ from chargepin.app.everyday import is_locked, pause_value
 from chargepin.app.phones import Phone
 from chargepin.app.ports import Candidate
 from chargepin.app.session import Session
-from chargepin.app.status import Status, number_of, power_kw, state_of, version_of
+from chargepin.app.status import (
+    Status,
+    number_of,
+    object_of,
+    power_kw,
+    state_of,
+    version_of,
+)
 from chargepin.core import bapi, gatt
 from chargepin.core.catalogue import PASSCODE_SINCE, Version, name_of
 from chargepin.core.identity import Flag, State
@@ -203,7 +210,7 @@ class Charger:
 
     async def status(self) -> Status:
         """Read what the charger is doing."""
-        data = _object(await self.call("r_dat"))
+        data = object_of(await self.call("r_dat"))
         return Status(
             name=self.name,
             software=self.software_text,
@@ -259,7 +266,7 @@ class Charger:
     async def claim(self, account: str, root_key: str, nonce: str) -> tuple[str, str]:
         """Have the charger sign that it belongs to an account: claim and signature, in hex."""
         wish = {"account": account, "root_key": root_key, "nonce": nonce}
-        value = _object(await self.call("claim", wish))
+        value = object_of(await self.call("claim", wish))
         return str(value.get("claim", "")), str(value.get("signature", ""))
 
     # ---- phones, log, update --------------------------------------------------------------
@@ -288,7 +295,7 @@ class Charger:
 
     async def presence_policy(self) -> bool:
         """Whether a first passcode needs somebody at the charger's button."""
-        return _object(await self.call("policy.get")).get("first_set_needs_presence") is True
+        return object_of(await self.call("policy.get")).get("first_set_needs_presence") is True
 
     async def set_presence_policy(self, *, needed: bool) -> None:
         """Decide it. Needs an owner."""
@@ -332,7 +339,7 @@ class Charger:
         """The newest software that the charger could install, None if it runs that."""
         if self.makers:
             raise self._not_here()
-        value = _object(await self.call("gupdc"))
+        value = object_of(await self.call("gupdc"))
         version = value.get("version")
         try:
             return Version.parse(str(version)) if value.get("update") and version else None
@@ -352,9 +359,3 @@ class Charger:
                 await gone.wait()  # it hangs up to restart; whoever connects before finds the old
         except TimeoutError:
             await self.close()
-
-
-def _object(value: object) -> dict[str, object]:
-    if not isinstance(value, dict):
-        raise ProtocolError("The charger's answer has another shape than it should.")
-    return value

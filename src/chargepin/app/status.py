@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 import msgspec
 
+from chargepin.app.errors import ProtocolError
 from chargepin.core.catalogue import Version
 
 
@@ -73,6 +74,13 @@ def version_of(told: str) -> Version | None:
         return Version.parse(told)
     except ValueError:
         return None
+
+
+def object_of(value: object) -> dict[str, object]:
+    """An answer that should be an object. Raises ProtocolError."""
+    if not isinstance(value, dict):
+        raise ProtocolError("The charger's answer has another shape than it should.")
+    return value
 
 
 def number_of(value: Mapping[str, object], name: str) -> float:

@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
-from chargepin.app.errors import ChargerRefused, LinkLost, ProtocolError
-from chargepin.app.status import number_of
+from chargepin.app.errors import ChargerRefused, LinkLost
+from chargepin.app.status import number_of, object_of
 from chargepin.core.catalogue import Version
 
 PROGRESS_EVERY_S = 0.2
@@ -20,11 +20,9 @@ async def update(
     while True:
         await asyncio.sleep(PROGRESS_EVERY_S)
         try:
-            seen = await call("supdp", None)
+            seen = object_of(await call("supdp", None))
         except LinkLost:
             return  # it restarts
-        if not isinstance(seen, dict):
-            raise ProtocolError("The charger's answer has another shape than it should.")
         if error := seen.get("err"):
             raise ChargerRefused(
                 f"The update failed: {error}. The old software stays.", refusal="update"
