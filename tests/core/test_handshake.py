@@ -466,25 +466,29 @@ def test_one_share_gets_one_answer() -> None:
 
 
 @pytest.mark.parametrize(
-    "call",
+    ("call", "named"),
     [
-        lambda: Prover(WITNESS, bytes(31), SCALAR_P),
-        lambda: Prover(WITNESS, IDENTITY, bytes(47)),
-        lambda: Prover(WITNESS, IDENTITY, SCALAR_P).finish(CONTEXT, VERIFIER.L, bytes(31)),
-        lambda: respond(VERIFIER, bytes(33), CONTEXT, GOOD, SCALAR_V),
-        lambda: respond(VERIFIER, IDENTITY, CONTEXT, GOOD, bytes(49)),
-        lambda: passcode_witness(Passcode("482913"), bytes(31), bytes(16), 1),
-        lambda: passcode_witness(Passcode("482913"), IDENTITY, bytes(15), 1),
-        lambda: bond_witness(bytes(31), IDENTITY),
-        lambda: bond_witness(bytes(32), bytes(31)),
-        lambda: bond_tag_key(bytes(33), IDENTITY),
-        lambda: bond_tag(bytes(32), bytes(7), bytes(16)),
-        lambda: bond_tag(bytes(32), bytes(8), bytes(17)),
-        lambda: open_witness(b""),
+        (lambda: Prover(WITNESS, bytes(31), SCALAR_P), "identity"),
+        (lambda: Prover(WITNESS, IDENTITY, bytes(47)), "a scalar's randomness"),
+        (
+            lambda: Prover(WITNESS, IDENTITY, SCALAR_P).finish(CONTEXT, VERIFIER.L, bytes(31)),
+            "confirmV",
+        ),
+        (lambda: respond(VERIFIER, bytes(33), CONTEXT, GOOD, SCALAR_V), "identity"),
+        (lambda: respond(VERIFIER, IDENTITY, CONTEXT, GOOD, bytes(49)), "a scalar's randomness"),
+        (lambda: passcode_witness(Passcode("482913"), bytes(31), bytes(16), 1), "identity"),
+        (lambda: passcode_witness(Passcode("482913"), IDENTITY, bytes(15), 1), "salt"),
+        (lambda: bond_witness(bytes(31), IDENTITY), "a bond's secret"),
+        (lambda: bond_witness(bytes(32), bytes(31)), "identity"),
+        (lambda: bond_tag_key(bytes(33), IDENTITY), "a bond's secret"),
+        (lambda: bond_tag(bytes(32), bytes(7), bytes(16)), "the connection's nonce"),
+        (lambda: bond_tag(bytes(32), bytes(8), bytes(17)), "the app's nonce"),
+        (lambda: open_witness(b""), "identity"),
+        (lambda: Verifier(bytes(31), VERIFIER.L).check(), "w0 or w1"),
     ],
 )
-def test_a_wrong_length_is_refused(call: Callable[[], object]) -> None:
-    with pytest.raises(HandshakeError, match="bytes expected"):
+def test_a_wrong_length_is_refused_and_named(call: Callable[[], object], named: str) -> None:
+    with pytest.raises(HandshakeError, match=f"^{named}: [0-9]+ bytes expected"):
         call()
 
 
