@@ -6,7 +6,7 @@ STAMP := $(VENV)/.ready
 
 SECONDS ?= 10
 
-.PHONY: demo test test-bluez check attack fuzz mutants coverage lint bench lock clean
+.PHONY: demo test test-bluez check attack fuzz mutants coverage bench lock clean
 
 demo: $(STAMP)
 	@$(BIN)/chargepin demo

@@ -166,7 +166,7 @@ async def scan(
         await opened.close()
 
 
-class Device(Protocol):
+class Peripheral(Protocol):
     """What bleak's BLEDevice has of what is needed here."""
 
     @property
@@ -178,7 +178,7 @@ class Device(Protocol):
 
 @asynccontextmanager
 async def connect(
-    charger: str | Found | Device,
+    charger: str | Found | Peripheral,
     *,
     home: Path | None = None,
     radio: str | Radio | None = None,
@@ -208,7 +208,7 @@ async def connect(
 
 async def _entered(
     surroundings: Surroundings,
-    charger: str | Found | Device,
+    charger: str | Found | Peripheral,
     on_event: Callable[[bapi.Event], None],
 ) -> Charger:
     if isinstance(charger, str):
@@ -222,7 +222,7 @@ async def _entered(
 
 @asynccontextmanager
 async def hold(
-    charger: str | Found | Device,
+    charger: str | Found | Peripheral,
     *,
     home: Path | None = None,
     radio: str | Radio | None = None,
