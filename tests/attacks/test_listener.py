@@ -17,7 +17,7 @@ import msgspec
 
 from attacks.report import Row, Tell
 from attacks.stage import code_at, victim
-from chargepin.cli.overheard import Messages, talks
+from chargepin.cli.tour.overheard import Messages, talks
 from chargepin.core import p256
 from chargepin.core.p256 import Point
 from core import spake2plus_oracle as curve

@@ -17,10 +17,18 @@ from chargepin.charger.air import Air
 from chargepin.charger.daemon import Daemon, Rule
 from chargepin.charger.setup import setup_of
 from chargepin.cli.main import run
-from chargepin.cli.steps_open import Saw
 from chargepin.cli.terminal import Terminal
-from chargepin.cli.touring import Step, StepResult
-from chargepin.cli.world import FACTORY_SOFTWARE, MODEL, SERIAL, Listener, Outcome, Typed, World
+from chargepin.cli.tour.steps_open import Saw
+from chargepin.cli.tour.touring import Step, StepResult
+from chargepin.cli.tour.world import (
+    FACTORY_SOFTWARE,
+    MODEL,
+    SERIAL,
+    Listener,
+    Outcome,
+    Typed,
+    World,
+)
 from chargepin.core import guard
 from chargepin.radio import Room, serve_radio
 

@@ -17,8 +17,8 @@ from typing import Any, Final, Self, TypeAlias
 
 import pytest
 
-from chargepin.cli.world import Outcome
-from chargepin.cli.world_programs import Lifeline, Program
+from chargepin.cli.tour.world import Outcome
+from chargepin.cli.tour.world_programs import Lifeline, Program
 
 COMMAND: Final = (sys.executable, "-m", "chargepin")
 PATIENCE_S: Final = 30.0

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from chargepin.cli.touring import STEPS
+from chargepin.cli.tour.touring import STEPS
 
 COMMAND = [sys.executable, "-m", "chargepin"]
 COLUMNS = 90

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from chargepin.cli.forks import FORKS, Forks
+from chargepin.cli.tour.forks import FORKS, Forks
 
 pytestmark = pytest.mark.skipif(not FORKS, reason="forks are for Linux")
 NEVER_ENDS = ("serve", "radio", "--listen", "tcp:127.0.0.1:0")

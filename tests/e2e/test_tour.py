@@ -13,8 +13,8 @@ import pytest
 
 from chargepin.app.vault import open_vault
 from chargepin.charger.store import look_into
-from chargepin.cli.touring import STEPS, tour
-from chargepin.cli.world import SERIAL
+from chargepin.cli.tour.touring import STEPS, tour
+from chargepin.cli.tour.world import SERIAL
 from e2e.one_process import one_process
 
 NAMES = [

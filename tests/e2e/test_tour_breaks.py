@@ -17,8 +17,8 @@ from chargepin.charger.air import LinkAuthenticated, Pairing
 from chargepin.charger.pairing import Pairings
 from chargepin.cli.story import conclude
 from chargepin.cli.terminal import Terminal, use
-from chargepin.cli.touring import STEPS, Report, tour
-from chargepin.cli.world import NAME
+from chargepin.cli.tour.touring import STEPS, Report, tour
+from chargepin.cli.tour.world import NAME
 from chargepin.core.catalogue import Version
 from e2e import faults
 from e2e.faults import Switch, hurry

@@ -11,8 +11,8 @@ from chargepin.cli.options import add, finish
 from chargepin.cli.terminal import terminal
 
 if TYPE_CHECKING:
-    from chargepin.cli.steps_open import Saw
-    from chargepin.cli.touring import Report, Step, StepResult
+    from chargepin.cli.tour.steps_open import Saw
+    from chargepin.cli.tour.touring import Report, Step, StepResult
 
 REPORT = "report.json"
 
@@ -55,7 +55,7 @@ def conclude(report: "Report") -> None:
 
 def demo() -> None:
     """See the article's steps happen, told for a person; leaves everything running to try."""
-    from chargepin.cli.demo import shown
+    from chargepin.cli.tour.demo import shown
 
     with _stage(None, "demo") as directory:
         held = finish(shown(directory))
@@ -64,10 +64,10 @@ def demo() -> None:
 
 
 async def _toured(directory: Path) -> "Report":
-    from chargepin.cli.world_programs import programs
+    from chargepin.cli.tour.world_programs import programs
 
     async with programs(directory) as world:
-        from chargepin.cli.touring import tour
+        from chargepin.cli.tour.touring import tour
 
         return await tour(world, Lines())
 

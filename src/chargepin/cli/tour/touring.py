@@ -8,12 +8,12 @@ from typing import Final, Protocol, TypeAlias
 
 import msgspec
 
-from chargepin.cli import steps_dialog as dialog
-from chargepin.cli import steps_locked as locked
-from chargepin.cli import steps_open as opening
-from chargepin.cli.steps_open import Saw
-from chargepin.cli.tale import CannotRun, DoesNotHold, Tale
-from chargepin.cli.world import World
+from chargepin.cli.tour import steps_dialog as dialog
+from chargepin.cli.tour import steps_locked as locked
+from chargepin.cli.tour import steps_open as opening
+from chargepin.cli.tour.steps_open import Saw
+from chargepin.cli.tour.tale import CannotRun, DoesNotHold, Tale
+from chargepin.cli.tour.world import World
 
 STEP_WITHIN_S: Final = 120.0
 

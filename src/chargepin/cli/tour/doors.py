@@ -11,9 +11,9 @@ from chargepin.app.entering import CONNECT_WITHIN_S
 from chargepin.app.errors import LinkLost
 from chargepin.app.ports import Link
 from chargepin.app.session import Session, WasRefused
-from chargepin.cli.stock_phone import TurnedAway, Typist
-from chargepin.cli.tale import Tale
-from chargepin.cli.world import NAME
+from chargepin.cli.tour.stock_phone import TurnedAway, Typist
+from chargepin.cli.tour.tale import Tale
+from chargepin.cli.tour.world import NAME
 from chargepin.core import channel, gatt, handshake
 from chargepin.core.identity import Credential
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from chargepin.cli.forks import FORKS, Forks
-from chargepin.cli.world import FACTORY_SOFTWARE, MODEL, SERIAL, Listener, Outcome, World
+from chargepin.cli.tour.forks import FORKS, Forks
+from chargepin.cli.tour.world import FACTORY_SOFTWARE, MODEL, SERIAL, Listener, Outcome, World
 from chargepin.machine.files import private_directory
 from chargepin.machine.lifeline import VARIABLE
 
@@ -236,7 +236,7 @@ async def programs(directory: Path) -> AsyncIterator[Programs]:
 
 def _steps_brought() -> None:
     """Import the steps and the Bluetooth stack, which takes as long as programs take to start."""
-    importlib.import_module("chargepin.cli.touring")
+    importlib.import_module("chargepin.cli.tour.touring")
     from chargepin.machine.controller import quiet
 
     quiet()

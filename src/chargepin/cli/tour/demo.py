@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Final
 
 from chargepin.cli.serve import until_told
 from chargepin.cli.terminal import NoAnswer, Terminal, terminal
-from chargepin.cli.world import NAME, Typed, World
-from chargepin.cli.world_programs import programs
+from chargepin.cli.tour.world import NAME, Typed, World
+from chargepin.cli.tour.world_programs import programs
 from chargepin.machine.files import private_directory, write_private
 
 if TYPE_CHECKING:
-    from chargepin.cli.steps_open import Saw
-    from chargepin.cli.touring import Report, Step, StepResult
+    from chargepin.cli.tour.steps_open import Saw
+    from chargepin.cli.tour.touring import Report, Step, StepResult
 
 _NARROWEST, _WIDEST = 80, 100
 _INDENT: Final = 4
@@ -39,7 +39,7 @@ async def shown(directory: Path) -> bool:
     for paragraph in _WELCOME.splitlines():
         given.say(page.text(paragraph))
     async with programs(directory) as world:
-        from chargepin.cli.touring import tour
+        from chargepin.cli.tour.touring import tour
 
         report = await tour(world, Narrator(given, page, world))
         given.say(_verdict(report))
@@ -118,7 +118,7 @@ class Page:
 
     def columns(self, does: Mapping[str, str]) -> str:
         """Who does what, side by side."""
-        from chargepin.cli.touring import CHARGER, OWNER, SECOND, STRANGER
+        from chargepin.cli.tour.touring import CHARGER, OWNER, SECOND, STRANGER
 
         people = (OWNER, CHARGER, SECOND, STRANGER)
         width = (self._width - _INDENT - len(_GAP) * (len(people) - 1)) // len(people)

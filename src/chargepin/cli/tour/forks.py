@@ -2,7 +2,7 @@
 
 Importing the Bluetooth stack takes ten times as long as most commands. A fork has its own memory,
 streams and exit code like any other process; what it does not do again is import. Linux alone: on
-other systems a fork may not touch what its parent has loaded. forking.py is the program.
+other systems a fork may not touch what its parent has loaded. cli/forking.py is the program.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Final, Self
 
-from chargepin.cli.world import Listener, Outcome
+from chargepin.cli.tour.world import Listener, Outcome
 
 FORKS: Final = sys.platform == "linux"
 _PROGRAM: Final = "chargepin.cli.forking"

@@ -6,9 +6,9 @@ Each step returns who saw what on the other side, and raises DoesNotHold where i
 import asyncio
 
 from chargepin.app.errors import PasscodeWrong
-from chargepin.cli.doors import doors_tried, tries_left
-from chargepin.cli.steps_open import SECOND_INVITED, SECRET, Saw, invited
-from chargepin.cli.tale import (
+from chargepin.cli.tour.doors import doors_tried, tries_left
+from chargepin.cli.tour.steps_open import SECOND_INVITED, SECRET, Saw, invited
+from chargepin.cli.tour.tale import (
     BEGINNING,
     DoesNotHold,
     Guesser,
@@ -17,7 +17,7 @@ from chargepin.cli.tale import (
     events,
     expect,
 )
-from chargepin.cli.world import NAME
+from chargepin.cli.tour.world import NAME
 from chargepin.core.bonds import Role
 from chargepin.core.catalogue import PASSCODE_SINCE, Version
 from chargepin.core.identity import Credential, Flag

@@ -13,11 +13,11 @@ import msgspec
 from chargepin.app.phones import Phone
 from chargepin.charger.air import AttError
 from chargepin.charger.smp import Reason
-from chargepin.cli.overheard import Talk
-from chargepin.cli.steps_open import Saw
-from chargepin.cli.stock_phone import StockLink, StockPhone, TurnedAway, Typist
-from chargepin.cli.tale import DoesNotHold, Mark, Tale, ended_well, events, expect
-from chargepin.cli.world import NAME, Typed
+from chargepin.cli.tour.overheard import Talk
+from chargepin.cli.tour.steps_open import Saw
+from chargepin.cli.tour.stock_phone import StockLink, StockPhone, TurnedAway, Typist
+from chargepin.cli.tour.tale import DoesNotHold, Mark, Tale, ended_well, events, expect
+from chargepin.cli.tour.world import NAME, Typed
 
 GUEST: Final = "guest"
 GUESTS_PHONE: Final = "the guest's phone"

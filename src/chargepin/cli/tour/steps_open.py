@@ -12,7 +12,7 @@ from typing import TypeAlias
 from chargepin.app.account import AccountClient
 from chargepin.app.client import enter, find
 from chargepin.app.errors import AccountRefused, UpdateNeeded
-from chargepin.cli.tale import (
+from chargepin.cli.tour.tale import (
     CannotRun,
     DoesNotHold,
     Tale,
@@ -21,7 +21,7 @@ from chargepin.cli.tale import (
     expect,
     shown_passcode,
 )
-from chargepin.cli.world import FACTORY_SOFTWARE, NAME, Typed
+from chargepin.cli.tour.world import FACTORY_SOFTWARE, NAME, Typed
 from chargepin.core import handshake
 from chargepin.core.catalogue import PASSCODE_SINCE, Version
 from chargepin.core.durable import Mode

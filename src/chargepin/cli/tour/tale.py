@@ -16,9 +16,9 @@ from chargepin.app.home import settings_of
 from chargepin.app.ports import Known, Prompt
 from chargepin.app.vault import open_vault
 from chargepin.charger.store import Kept, look_into
-from chargepin.cli.overheard import Talk, talks
-from chargepin.cli.stock_phone import StockPhone, switched_on
-from chargepin.cli.world import NAME, SERIAL, Listener, Typed, World
+from chargepin.cli.tour.overheard import Talk, talks
+from chargepin.cli.tour.stock_phone import StockPhone, switched_on
+from chargepin.cli.tour.world import NAME, SERIAL, Listener, Typed, World
 from chargepin.core.durable import Mode, PasscodeCredential
 from chargepin.core.log import Entry
 
