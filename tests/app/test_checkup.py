@@ -141,7 +141,7 @@ async def test_a_charger_that_is_not_heard(tmp_path: Path) -> None:
         (127, True, "not tell"),
     ],
 )
-def test_signal_by_its_thresholds(dbm: int, fine: bool, word: str) -> None:  # noqa: FBT001
+def test_signal_by_its_thresholds(dbm: int, *, fine: bool, word: str) -> None:
     finding = _signal(Found("F0:00:00:00:00:01", "WB123456", dbm))
     assert finding.fine is fine
     assert word in finding.text

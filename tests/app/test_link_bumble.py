@@ -734,12 +734,7 @@ async def test_a_charger_may_refuse_to_pair(link: BumbleLink, charger: Periphera
 async def test_hanging_up_in_the_middle_of_pairing_is_a_lost_link(
     room: Room, radio: BumbleRadio
 ) -> None:
-    host = await Host.join(room.port, CHARGER)
-    await host.advertise()
-    connecting = asyncio.create_task(radio.connect(FOUND, timeout_s=5))
-    handle, _ = await host.connected()
-    await answer_by_hand(host, handle)
-    link = await connecting
+    host, handle, link = await connect_by_hand(room, radio)
     pairing = asyncio.create_task(link.pair())
     await host.next(DATA)
     await host.begun(DISCONNECT, handle.to_bytes(2, "little") + b"\x13")
@@ -748,12 +743,7 @@ async def test_hanging_up_in_the_middle_of_pairing_is_a_lost_link(
 
 
 async def test_pairing_that_is_never_answered_ends(room: Room, radio: BumbleRadio) -> None:
-    host = await Host.join(room.port, CHARGER)
-    await host.advertise()
-    connecting = asyncio.create_task(radio.connect(FOUND, timeout_s=5))
-    handle, _ = await host.connected()
-    await answer_by_hand(host, handle)
-    link = await connecting
+    host, _, link = await connect_by_hand(room, radio)
     pairing = asyncio.create_task(link.pair())
     await host.next(DATA)
     pass_time(30)

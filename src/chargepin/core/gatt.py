@@ -283,11 +283,6 @@ class Advertised:
     name: str
     services: frozenset[str]
 
-    @property
-    def has_passcode_service(self) -> bool:
-        """A hint for lists on a screen; the GATT table decides."""
-        return PASSCODE_SERVICE in self.services
-
 
 def advertising(layout: Layout, name: str, *, passcode: bool) -> tuple[bytes, bytes]:
     """Give the advertising packet and the scan response, 31 bytes each at most.
