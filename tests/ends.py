@@ -132,6 +132,7 @@ class Ends:
         factory_passcode_file: Path | None = None,
         profile: str = "none",
         powered_s_ago: float = 0.0,
+        links: int | None = None,
         draw: Draw = secrets.randbelow,
     ) -> Daemon:
         """Start the charger, with what its directory remembers."""
@@ -144,6 +145,7 @@ class Ends:
             profile=profile,
             powered_s_ago=powered_s_ago,
             radio_module=radio_module,
+            links=links,
         )
         daemon = await Daemon.start(
             setup, self.controller, self.reports.append, rule=rule, air=air, draw=draw

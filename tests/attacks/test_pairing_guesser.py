@@ -41,10 +41,10 @@ class Door:
         self.said: list[str] = []
         self.bonds = BondsInMemory()
         self._dialog = PairingDialog(
-            self,  # type: ignore[arg-type] # of Air a dialog needs only end_pairing
+            self,  # type: ignore[arg-type] # of Air a dialog needs end_pairing and links
             draw,
             now_s=lambda: 0.0,
-            may_open=lambda _link: True,
+            guard=lambda: guard,
             say=self._say,
             log=lambda _entry: None,
         )
@@ -62,6 +62,10 @@ class Door:
 
     def end_pairing(self) -> None:
         self.close()
+
+    @property
+    def links(self) -> tuple[int, ...]:
+        return OWNER, STRANGER
 
     @property
     def is_open(self) -> bool:

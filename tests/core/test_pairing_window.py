@@ -84,23 +84,70 @@ def test_the_window_closes_when_the_last_attempt_has_failed_and_not_while_it_is_
     assert due(pairing_window.failed(window), 1.0) is Why.ATTEMPTS
 
 
-@given(st.lists(st.one_of(st.just("use"), st.just("fail"), st.floats(0.0, 40.0)), max_size=60))
+def test_once_the_opener_has_left_the_code_that_it_was_shown_is_good_for_one_attempt() -> None:
+    draw = numbered()
+    window = pairing_window.opened(OPENER, 0.0, draw, bond="ab" * 8)
+    _, window = used(window, 1.0, draw)
+    window = pairing_window.left(pairing_window.failed(window), shown=True)
+    assert (window.opener, window.bond, window.code) == (None, "ab" * 8, 1)
+    assert (window.attempts_left, due(window, 1.0)) == (1, None)
+    assert due(window, WINDOW_S) is Why.TIME
+    code, window = used(window, 119.0, draw)
+    assert code == 1
+    assert due(window, 119.0) is None  # while it is tried
+    assert pairing_window.use(window, 119.0, draw) is None
+    assert due(pairing_window.failed(window), 119.0) is Why.ATTEMPTS
+
+
+def test_an_attempt_under_way_when_the_opener_leaves_is_the_last() -> None:
+    draw = numbered()
+    _, window = used(pairing_window.opened(OPENER, 0.0, draw), 1.0, draw)
+    window = pairing_window.left(window, shown=True)
+    assert not window.takes(1.0)
+    assert due(window, 1.0) is None
+    assert due(pairing_window.failed(window), 1.0) is Why.ATTEMPTS
+
+
+def test_a_code_that_never_got_through_lets_nobody_in() -> None:
+    window = pairing_window.left(pairing_window.opened(OPENER, 0.0, always(1)), shown=False)
+    assert not window.takes(1.0)
+    assert due(window, 1.0) is Why.ATTEMPTS
+
+
+def test_leaving_gives_no_attempt_beyond_the_last() -> None:
+    draw = numbered()
+    window = pairing_window.opened(OPENER, 0.0, draw)
+    for _ in range(ATTEMPTS_MAX):
+        _, window = used(pairing_window.failed(window), 1.0, draw)
+    assert pairing_window.left(pairing_window.failed(window), shown=True).attempts_left == 0
+
+
+EVENTS = st.sampled_from(["use", "fail", "leave", "leave unheard"])
+
+
+@given(st.lists(st.one_of(EVENTS, st.floats(0.0, 40.0)), max_size=60))
 def test_no_code_is_ever_tested_twice(story: list[str | float]) -> None:
     draw = numbered()
     window, now_s = pairing_window.opened(OPENER, 0.0, draw), 0.0
     tested: list[int] = []
+    alone: list[int] = []
     for event in story:
         if isinstance(event, float):
             now_s += event
         elif event == "fail":
             window = pairing_window.failed(window)
+        elif event != "use":
+            window = pairing_window.left(window, shown=event == "leave")
         elif (got := pairing_window.use(window, now_s, draw)) is not None:
             code, window = got
             assert now_s < WINDOW_S
             assert code not in tested
             tested.append(code)
+            if window.opener is None:
+                alone.append(code)
         assert window.code not in tested  # what is shown has never been tried
     assert len(tested) <= ATTEMPTS_MAX
+    assert len(alone) <= 1
 
 
 @pytest.mark.parametrize("why", Why)

@@ -92,7 +92,7 @@ class Client:
         answer = await self.message()
         if answer[0] == REFUSAL:
             return self._refusal(answer)
-        granted = self._opened(answer)
+        granted = self.opened(answer)
         if granted.get("ev") != "granted":
             raise Broken("the first record is the event granted")
         if params.credential == OPEN:
@@ -107,9 +107,9 @@ class Client:
         self._id += 1
         request = json.dumps({"met": method, "par": par, "id": self._id}).encode()
         await self.send(self._sends.seal(request))
-        reply = self._opened(await self.message())
+        reply = self.opened(await self.message())
         while "ev" in reply:
-            reply = self._opened(await self.message())
+            reply = self.opened(await self.message())
         if reply.pop("id") != self._id:
             raise Broken("a reply to another request")
         if "error" in reply:
@@ -126,7 +126,7 @@ class Client:
             self._waiting += self._stream.feed(await self._link.heard())
         return self._waiting.pop(0)
 
-    def _opened(self, message: bytes) -> dict[str, Any]:
+    def opened(self, message: bytes) -> dict[str, Any]:
         if self._hears is None:
             raise Broken("a record outside a session")
         opened = json.loads(self._hears.open(message))

@@ -24,6 +24,8 @@ GIVEN = frozenset(
         *("eae_short_json", "eae_long_json", "log_entry_1_detail", "log_entry_2_detail"),
         *("app_record_0_text", "app_record_1_text"),
         *("charger_record_0_text", "charger_record_1_text"),
+        *("pairing_open_request", "pairing_open_reply", "pairing_code_event"),
+        *("pairing_last_request", "pairing_last_reply"),
     }
 )
 """Examples that are inputs; all others follow from them."""

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import re
 import secrets
 from collections.abc import Awaitable, Callable
@@ -10,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from chargepin.charger.air import BluetoothBonded, BluetoothPhone
 from docs import mini_client as mini
 from docs import mini_papers as papers
-from docs.document import table
+from docs.document import EXAMPLES, table
 from docs.mini_app import ChargerError, Client
 from docs.wires import LinkEnded, Wires, charger_at
 
@@ -163,6 +165,7 @@ async def test_every_passcode_method_answers_as_the_table_says(tmp_path: Path) -
             ("update.progress", None),
             ("pairing.open", {"name": "Carol's phone"}),
             ("pairing.close", None),
+            ("pairing.last", None),
         ):
             check(method, await client.ask(method, par))
         keep = {**wish(identity, 2, CODE), "keep": [own_id]}
@@ -180,6 +183,27 @@ async def test_every_passcode_method_answers_as_the_table_says(tmp_path: Path) -
         assert (params.incarnation, params.generation) == (2, 2)
         assert (params.profile, params.salt) == (0, bytes(16))
     assert not told
+
+
+async def test_a_window_goes_on_without_its_opener_as_the_example_tells(tmp_path: Path) -> None:
+    told = {name: json.loads(raw) for name, raw in EXAMPLES.items() if name.startswith("pairing_")}
+    async with charger_at(tmp_path, capacity=1, draw=lambda _: 12_345) as wires:
+        await protected(wires)
+        client, secret, identity = await owner(wires)
+        request = told["pairing_open_request"]
+        assert await client.ask(request["met"], request["par"]) == told["pairing_open_reply"]["r"]
+        assert client.opened(await client.message()) == told["pairing_code_event"]
+        (wire,) = wires.wires.values()
+        wire.hang_up()
+
+        reply = told["pairing_last_reply"]["r"]
+        phone = BluetoothPhone(reply["bond"], "F0:00:00:00:00:03", reply["name"], 0, 0)
+        assert wires.charger.rights.code(2) == 12_345
+        wires.charger.tell(BluetoothBonded(2, phone))
+        again = app_on(wires)
+        params = await greeted(again, mini.BOND, (secret, identity))
+        await granted(again, params, mini.witness(mini.bond_seed(secret, identity)))
+        assert await again.ask(told["pairing_last_request"]["met"]) == reply
 
 
 async def opened_again(wires: Wires) -> tuple[Client, mini.Params]:

@@ -241,17 +241,22 @@ def test_the_code_reads_the_answers_and_the_signatures() -> None:
 
 
 def test_the_json_is_as_both_sides_write_it() -> None:
-    for name in ("eae_short_json", "eae_long_json", "app_record_0_text", "app_record_1_text"):
+    for name in (
+        *("eae_short_json", "eae_long_json", "app_record_0_text", "app_record_1_text"),
+        *("pairing_open_request", "pairing_last_request"),
+    ):
         request = bapi.decode_request(GIVEN[name])
         assert bapi.request_json(request.met, request.par, request.id) == GIVEN[name]
-    granted = bapi.decode_reply_or_event(GIVEN["charger_record_0_text"])
-    assert isinstance(granted, bapi.Event)
-    assert bapi.encode_event(granted.name, granted.members) == GIVEN["charger_record_0_text"]
-    reply = bapi.decode_reply_or_event(GIVEN["charger_record_1_text"])
-    assert isinstance(reply, bapi.Reply)
-    assert bapi.encode_reply(reply.id, reply.value) == GIVEN["charger_record_1_text"]
-    assert isinstance(reply.value, dict)
-    assert reply.value["secret"] == GIVEN["bond_secret"].hex()
+    for name in ("charger_record_0_text", "pairing_code_event"):
+        event = bapi.decode_reply_or_event(GIVEN[name])
+        assert isinstance(event, bapi.Event)
+        assert bapi.encode_event(event.name, event.members) == GIVEN[name]
+    for name in ("pairing_open_reply", "pairing_last_reply", "charger_record_1_text"):
+        reply = bapi.decode_reply_or_event(GIVEN[name])
+        assert isinstance(reply, bapi.Reply)
+        assert bapi.encode_reply(reply.id, reply.value) == GIVEN[name]
+    created = json.loads(GIVEN["charger_record_1_text"])["r"]
+    assert created["secret"] == GIVEN["bond_secret"].hex()
 
 
 def test_the_request_that_set_the_passcode_is_that_of_the_story() -> None:

@@ -26,6 +26,8 @@ from chargepin.charger.store import SQLiteStore
 from chargepin.charger.update import ShippedImages, Updater
 from chargepin.core import guard
 from chargepin.core.catalogue import Version, family_of
+from chargepin.core.pairing_window import Draw
+from chargepin.core.slots import CAPACITY
 from chargepin.machine.clock import running_s, unix_s
 from docs.mini_client import cut
 
@@ -133,7 +135,9 @@ class Wires:
 
 
 @asynccontextmanager
-async def charger_at(directory: Path) -> AsyncIterator[Wires]:
+async def charger_at(
+    directory: Path, *, capacity: int = CAPACITY, draw: Draw = secrets.randbelow
+) -> AsyncIterator[Wires]:
     """A charger that runs 6.7.17, on wires."""
     store = SQLiteStore(directory)
     key = store.identity
@@ -146,7 +150,11 @@ async def charger_at(directory: Path) -> AsyncIterator[Wires]:
     stock = StockMethods(plate, hardware, updater, kept_settings(store))
     wires = Wires()
     clocks = Clocks(running_s, unix_s)
-    charger = Service(unit, store, wires, stock, updater, start, clocks, lambda _: None)
+    charger = Service(
+        *(unit, store, wires, stock, updater, start, clocks, lambda _: None),
+        draw=draw,
+        capacity=capacity,
+    )
     wires.plug(charger)
     running = asyncio.create_task(charger.run())
     try:

@@ -158,12 +158,6 @@ class Screen(io.StringIO):
         return True
 
 
-class Entered:
-    """All that a window wants to know of the charger."""
-
-    name = "WB123456"
-
-
 @pytest.fixture
 def anyio_backend() -> tuple[str, dict[str, type[ManualLoop]]]:
     return ("asyncio", {"loop_factory": ManualLoop})
@@ -186,7 +180,7 @@ async def test_at_a_terminal_the_time_that_is_left_counts_down() -> None:
         yield PhonePaired("0123456789abcdef", "Anna's phone")
         yield WindowClosed("paired")
 
-    window = Window(Entered())  # type: ignore[arg-type] # it asks for nothing but the name
+    window = Window("WB123456")
     await window.watch(notices())
     assert (window.paired_name, window.attempts, window.why) == ("Anna's phone", 2, "paired")
     shown = screen.getvalue()
@@ -202,6 +196,6 @@ async def test_a_window_in_which_nothing_came_used_no_code() -> None:
         yield PairingCode("012345", 120, 10)
         yield WindowClosed("time")
 
-    window = Window(Entered())  # type: ignore[arg-type] # it asks for nothing but the name
+    window = Window("WB123456")
     await window.watch(notices())
     assert (window.paired_name, window.attempts, window.why) == (None, 0, "time")

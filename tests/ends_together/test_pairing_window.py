@@ -118,9 +118,11 @@ async def logged(charger: Charger, event: str) -> list[log.Detail]:
 
 
 @asynccontextmanager
-async def a_house(directory: Path, draw: Callable[[int], int]) -> AsyncIterator[House]:
+async def a_house(
+    directory: Path, draw: Callable[[int], int], *, links: int | None = None
+) -> AsyncIterator[House]:
     async with both_ends(directory) as ends:
-        daemon = await ends.switch_on(draw=draw)
+        daemon = await ends.switch_on(draw=draw, links=links)
         owner = await ends.phone("owner's")
         active = await (await owner.enter()).set_passcode()
         await (await owner.enter()).close()
@@ -327,21 +329,6 @@ async def test_a_code_typed_too_late_is_refused(tmp_path: Path) -> None:
         error = pairing.exception()
         assert getattr(error, "error_code", None) == ErrorCode.PAIRING_NOT_SUPPORTED
         assert (await shown.charger.phones())[-1].kind == "app"
-
-
-async def test_a_window_ends_with_the_session_that_opened_it(tmp_path: Path) -> None:
-    async with a_house(tmp_path, drawing(271_828)) as house:
-        charger = await house.owner.enter()
-        async with house.window(charger) as shown:
-            link = await house.phone.connected()
-            assert await link.att_error() == NOT_AUTHENTICATED
-            await charger.close()
-            await shown.until(lambda: shown.failed is not None)
-            assert isinstance(shown.failed, errors.LinkLost)
-        refused = await link.pair(house.phone.typist, "271828")
-        assert refused == ErrorCode.PAIRING_NOT_SUPPORTED
-        (closed,) = await logged(await house.owner.enter(), "pairing_window_closed")
-        assert closed["why"] == "session_ended"
 
 
 async def test_who_stops_listening_closes_the_window(tmp_path: Path) -> None:

@@ -283,15 +283,22 @@ class Charger:
         """Open a pairing window of two minutes, for a phone's own dialog. Needs an admin.
 
         Yields a PairingCode for each attempt, and at last a WindowClosed, after a PhonePaired if a
-        phone did pair. Closing the generator closes the window. name: what the phone shall be
-        called. Raises PasscodeNotSet on an open charger, which phones pair with as they are.
+        phone did pair; or WindowLeft, if the connection was lost or had to make room: ask another
+        one for `past_pairing` then. Closing the generator closes the window. name: what the phone
+        shall be called. Raises PasscodeNotSet on an open charger, which phones pair with as it is.
         """
         session = self._inside.session
         if session is None:
             raise self._not_here()
         if self.passcode_state != "protected":
             raise PasscodeNotSet(f"{self.name} has no passcode yet. Set one first.")
-        return pairing.window(session, name)
+        return pairing.window(session, self.close, name)
+
+    async def past_pairing(self) -> pairing.PastWindow:
+        """Say what became of the newest pairing window. Needs an admin."""
+        if self._inside.session is None:
+            raise self._not_here()
+        return await pairing.past_window(self._inside.session)
 
     async def presence_policy(self) -> bool:
         """Whether a first passcode needs somebody at the charger's button."""

@@ -1,11 +1,12 @@
 """A pairing window, from the app's side: the codes to show, and what became of them.
 
-A phone without this app pairs in its own Bluetooth settings, and asks there for the code.
+A phone without this app pairs in its own Bluetooth settings, and asks there for the code. Where the
+charger carries one phone at a time this app hangs up to make room, once the code is shown.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import Annotated, TypeAlias, TypeVar
 
@@ -45,7 +46,37 @@ class WindowClosed:
     why: str
 
 
-PairingNotice: TypeAlias = PairingCode | PhonePaired | WindowClosed
+@dataclass(frozen=True, slots=True)
+class WindowLeft:
+    """The last notice: the connection is over, and the newest code good for one attempt.
+
+    made_room: this app hung up because the phone needs the only link; else the link was lost.
+    """
+
+    made_room: bool
+
+
+PairingNotice: TypeAlias = PairingCode | PhonePaired | WindowClosed | WindowLeft
+
+
+class PastWindow(msgspec.Struct, frozen=True):
+    """What is or was with a charger's newest window.
+
+    yours: whether this app opened it; if not, the rest is about somebody else's. why: of a closed
+    one, as WindowClosed. bond, name: of the phone that paired.
+    """
+
+    open: bool
+    yours: bool
+    seconds_left: int = 0
+    attempts: int = 0
+    why: Annotated[str, msgspec.Meta(pattern=r"^[a-z_]{1,40}\Z")] | None = None
+    bond: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{16}\Z")] | None = None
+    name: str | None = None
+
+
+class _Opened(msgspec.Struct):
+    stays: bool = True
 
 
 class _Code(msgspec.Struct):
@@ -63,32 +94,60 @@ class _Closed(msgspec.Struct):
     why: Annotated[str, msgspec.Meta(pattern=r"^[a-z_]{1,40}\Z")]
 
 
-async def window(session: Session, name: str = "") -> AsyncGenerator[PairingNotice, None]:
-    """Open a window, and tell what happens until it is closed.
+async def window(
+    session: Session, hang_up: Callable[[], Awaitable[None]], name: str = ""
+) -> AsyncGenerator[PairingNotice, None]:
+    """Open a window, and tell what happens until it is closed, or goes on without this app.
 
-    name: what the phone that pairs shall be called in lists. Whoever stops listening closes the
-    window. Raises RoleTooLow, ChargerRefused, LinkLost and ProtocolError.
+    name: what the phone that pairs shall be called in lists. Whoever stops listening before
+    WindowLeft closes the window. Raises RoleTooLow, ChargerRefused, LinkLost and ProtocolError.
     """
     heard: asyncio.Queue[bapi.Event | Exception] = asyncio.Queue()
     deaf = session.listen(heard.put_nowait)
-    ours = True
+    ours = False
     try:
-        try:
-            await session.request("pairing.open", {"name": name} if name else None)
-        except ChargepinError:
-            ours = False
-            raise
-        while ours:
-            notice = _notice(await _next(heard))
-            if notice is None:
-                continue
-            ours = not isinstance(notice, WindowClosed)
-            yield notice
+        wish = {"name": name} if name else None
+        opened = _read("pairing.open", await session.request("pairing.open", wish), _Opened)
+        ours = True
+        async with aclosing(_notices(heard, None if opened.stays else hang_up)) as notices:
+            async for notice in notices:
+                ours = isinstance(notice, PairingCode | PhonePaired)
+                yield notice
     finally:
         deaf()
         if ours:
-            with suppress(ChargepinError):  # then it closes by itself, with the session or in time
+            with suppress(ChargepinError):  # then it closes by itself
                 await session.request("pairing.close")
+
+
+async def _notices(
+    heard: asyncio.Queue[bapi.Event | Exception], make_room: Callable[[], Awaitable[None]] | None
+) -> AsyncGenerator[PairingNotice, None]:
+    shown = False
+    while True:
+        try:
+            notice = _notice(await _next(heard))
+        except LinkLost:
+            if not shown:
+                raise
+            yield WindowLeft(made_room=False)
+            return
+        if notice is not None:
+            yield notice
+        if isinstance(notice, WindowClosed):
+            return
+        if isinstance(notice, PairingCode):
+            shown = True
+            if make_room is not None:
+                await make_room()
+                yield WindowLeft(made_room=True)
+                return
+
+
+async def past_window(session: Session) -> PastWindow:
+    """Ask what became of the newest window. Raises RoleTooLow, LinkLost and ProtocolError."""
+    past = _read("pairing.last", await session.request("pairing.last"), PastWindow)
+    return msgspec.structs.replace(past, name=clean_name(past.name) if past.name else None)
 
 
 async def _next(heard: asyncio.Queue[bapi.Event | Exception]) -> bapi.Event:
@@ -105,13 +164,13 @@ async def _next(heard: asyncio.Queue[bapi.Event | Exception]) -> bapi.Event:
 def _notice(event: bapi.Event) -> PairingNotice | None:
     match event.name:
         case "pairing_code":
-            code = _read(event, _Code)
+            code = _read(event.name, dict(event.members), _Code)
             return PairingCode(code.code, code.seconds_left, code.attempts_left)
         case "pairing_done":
-            done = _read(event, _Done)
+            done = _read(event.name, dict(event.members), _Done)
             return PhonePaired(done.bond, clean_name(done.name))
         case "pairing_closed":
-            return WindowClosed(_read(event, _Closed).why)
+            return WindowClosed(_read(event.name, dict(event.members), _Closed).why)
         case _:
             return None
 
@@ -119,10 +178,10 @@ def _notice(event: bapi.Event) -> PairingNotice | None:
 _Kind = TypeVar("_Kind", bound=msgspec.Struct)
 
 
-def _read(event: bapi.Event, kind: type[_Kind]) -> _Kind:
+def _read(name: str, said: object, kind: type[_Kind]) -> _Kind:
     try:
-        return msgspec.convert(dict(event.members), kind)
+        return msgspec.convert(said, kind)
     except msgspec.ValidationError:
         raise ProtocolError(
-            f"What the charger says ({event.name}) has another shape than it should."
+            f"What the charger says ({name}) has another shape than it should."
         ) from None

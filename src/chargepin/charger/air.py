@@ -66,8 +66,11 @@ class LinkOpened:
 
 @dataclass(frozen=True, slots=True)
 class LinkClosed:
+    """heard_all: whether all that was sent got through, as far as the controller can tell."""
+
     link: int
     end: LinkEnd
+    heard_all: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -227,6 +227,7 @@ class Daemon:
             self._report,
             step=self._rule,
             draw=self._draw,
+            capacity=setup.links,
         )
         service = self._service
         self._hardware.on_button(Presses(lambda held: service.button(held=held)).moved)

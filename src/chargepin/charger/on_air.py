@@ -260,8 +260,8 @@ class OnAir:
             if timer is not None:
                 timer.cancel()
         del self.links[link.number], self._handles[link.handle]
+        self._tell(LinkClosed(link.number, end, link.outbox.empty))
         self.pairings.closed(link.peer)
-        self._tell(LinkClosed(link.number, end))
         if not self.links:
             self._nobody.set()
 

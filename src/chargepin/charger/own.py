@@ -121,13 +121,20 @@ class CloseWindow:
 
 
 @dataclass(frozen=True, slots=True)
+class TellOfWindow:
+    """Reply with what became of the newest window."""
+
+
+@dataclass(frozen=True, slots=True)
 class ForgetPhone:
     """Forget a phone that paired by its own dialog, and reply."""
 
     phone: BluetoothPhone
 
 
-Outcome: TypeAlias = Ask | Tell | StartUpdate | OpenWindow | CloseWindow | ForgetPhone
+Outcome: TypeAlias = (
+    Ask | Tell | StartUpdate | OpenWindow | CloseWindow | TellOfWindow | ForgetPhone
+)
 
 
 class Denied(Exception):
@@ -142,14 +149,13 @@ class Denied(Exception):
 class Caller:
     """Who asks: the link's state, the guard's, and the wall clock (0 where it is not known).
 
-    phones: those that paired by their own dialog. window: whether a pairing window is open.
+    phones: those that paired by their own dialog.
     """
 
     link: Link
     guard: Guard
     unix_s: int
     phones: Sequence[BluetoothPhone] = ()
-    window: bool = False
 
 
 class OwnMethods:
@@ -169,6 +175,7 @@ class OwnMethods:
                 "bonds.forget": self._forget,
                 "pairing.open": self._open_window,
                 "pairing.close": lambda _, __: CloseWindow(),
+                "pairing.last": lambda _, __: TellOfWindow(),
                 "log.read": self._log,
                 "tamper.seen": lambda _, __: Ask(commands.SeeTamper(), lambda _: {}),
                 "passcode.viewed": self._viewed,
@@ -304,8 +311,6 @@ class OwnMethods:
         wish = _read(par or {}, PairingParameters)
         if caller.guard.durable.mode is not Mode.PROTECTED:
             raise Denied(commands.NOT_SET)
-        if caller.window:
-            raise Denied(commands.WINDOW_OPEN)
         if len(caller.phones) >= bonds.BLUETOOTH_CAPACITY:
             raise Denied(commands.TABLE_FULL)
         return OpenWindow(bonds.clean_name(wish.name) if wish.name.strip() else "")

@@ -23,6 +23,7 @@ from chargepin.charger.own import (
     OwnMethods,
     StartUpdate,
     Tell,
+    TellOfWindow,
 )
 from chargepin.charger.ports import Store, StoreFailed
 from chargepin.charger.session import Session
@@ -34,7 +35,7 @@ from chargepin.core import guard_state as state
 from chargepin.core.bapi import method_of
 from chargepin.core.bonds import Role
 from chargepin.core.durable import Mode
-from chargepin.core.pairing_window import ATTEMPTS_MAX, WINDOW_S, Why
+from chargepin.core.pairing_window import Why
 from chargepin.core.passcode import Passcode, PasscodeFormatError
 
 _WHILE_DOWNGRADED = (
@@ -142,8 +143,7 @@ class Requests:
         self, link: int, session: Session, held: state.Link, request: bapi.Request
     ) -> None:
         inside = self._inside
-        phones, window = tuple(self._air.phones), self._dialog.taken
-        caller = Caller(held, inside.guard(), inside.unix_s(), phones, window=window)
+        caller = Caller(held, inside.guard(), inside.unix_s(), tuple(self._air.phones))
         try:
             outcome = await asyncio.to_thread(self._own.take, request, caller)
             await self._come_to(outcome, link, session, request.id)
@@ -164,12 +164,15 @@ class Requests:
                 session.answers.append((request_id, answer))
                 await self._inside.put(state.Commanded(link, command))
             case OpenWindow(name):
-                await self._noted(state.Entry("pairing_window_opened", {"link": link}))
-                session.reply(request_id, {"seconds": int(WINDOW_S), "attempts": ATTEMPTS_MAX})
+                await self._may_open_window(link)
+                session.reply(request_id, self._dialog.terms)
                 self._dialog.open(link, name)
             case CloseWindow():
                 self._dialog.close(Why.ASKED)
                 session.reply(request_id, {})
+            case TellOfWindow():
+                held = self._inside.guard().links.get(link)
+                session.reply(request_id, self._dialog.last(held.bond if held else None))
             case ForgetPhone(phone):
                 entry = state.Entry("bluetooth_bond_forgotten", {"bond": phone.bond_id})
                 await self._noted(entry, phone)
@@ -177,6 +180,20 @@ class Requests:
                 self._forget(phone)
             case _:
                 assert_never(outcome)
+
+    async def _may_open_window(self, link: int) -> None:
+        """Raise Denied, or make place for a window and write it down.
+
+        One whose opener has left is of no use to that one any more, so it gives way.
+        """
+        if not self._stock.layout.stock.needs_encryption:
+            raise Denied(commands.NEVER_PAIRS)
+        if self._dialog.watched:
+            raise Denied(commands.WINDOW_OPEN)
+        closed = self._dialog.end(Why.ASKED)
+        if closed is not None:
+            await self._noted(closed)
+        await self._noted(state.Entry("pairing_window_opened", {"link": link}))
 
     async def _noted(self, entry: state.Entry, forget: BluetoothPhone | None = None) -> None:
         if not await self._inside.note(entry, forget):

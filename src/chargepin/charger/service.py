@@ -45,7 +45,6 @@ from chargepin.charger.stock import StockMethods
 from chargepin.charger.updating import Updating
 from chargepin.core import channel, guard, identity, slots
 from chargepin.core import guard_state as state
-from chargepin.core.bonds import Role
 from chargepin.core.durable import Mode
 from chargepin.core.handshake import HandshakeError
 from chargepin.core.log_events import REPLAYED
@@ -72,7 +71,8 @@ _SETTLED = (state.Phase.GRANTED, state.Phase.CLOSED)
 class Service:
     """One charger's rules at work. report: tells the operator a sentence, never a secret.
 
-    draw: makes pairing codes, of randomness that nobody can foresee.
+    draw: makes pairing codes, of randomness that nobody can foresee. capacity: how many links the
+    radio carries at a time.
     """
 
     def __init__(
@@ -88,6 +88,7 @@ class Service:
         *,
         step: Callable[[state.Guard, state.Event, float], state.Step] = guard.step,
         draw: Draw = secrets.randbelow,
+        capacity: int = slots.CAPACITY,
     ) -> None:
         self._unit = unit
         self._store = store
@@ -104,14 +105,15 @@ class Service:
         self._sessions: dict[int, Session] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._tick_s = began_s + TICK_S
-        self._capacity = 1 if stock.layout.stock.one_central else slots.CAPACITY
+        self._capacity = capacity
         self._dialog = PairingDialog(
             air,
             draw,
             self.now_s,
-            self._may_open_window,
+            lambda: self._guard,
             self._say,
             self._log,
+            stays=capacity > 1,
         )
         self.rights = Rights(lambda: self._guard, stock.layout, self._dialog)
         self._updating = Updating(updates, report, self._restart_soon, self._log)
@@ -321,10 +323,6 @@ class Service:
             self._air.forget_bonds()
         except StoreFailed as error:
             self._report(f"storage failed: {error}. The Bluetooth bonds count until a restart.")
-
-    def _may_open_window(self, link: int) -> bool:
-        held = self._guard.links.get(link)
-        return held is not None and held.phase is state.Phase.GRANTED and held.role >= Role.ADMIN
 
     def _say(self, link: int, event: str, members: Mapping[str, object]) -> None:
         session = self._sessions.get(link)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from chargepin.charger.ports import Store, Unit
-from chargepin.core import handshake
+from chargepin.core import handshake, slots
 from chargepin.core.catalogue import Family, Version, family_of, serial_of
 from chargepin.core.durable import (
     Durable,
@@ -28,7 +28,7 @@ class Setup:
     directory: its private files. software: what left the factory; an update kept in the directory
     wins. layout: its radio module. factory_passcode, profile: from the factory file, used at the
     first start only. powered_s_ago: how long ago the power came, if that was not just now: a
-    program that is started anew is no power-up.
+    program that is started anew is no power-up. links: how many phones the radio carries at a time.
     """
 
     serial: str
@@ -39,6 +39,7 @@ class Setup:
     factory_passcode: Passcode | None = None
     profile: Profile = Profile.NONE
     powered_s_ago: float = 0.0
+    links: int = slots.CAPACITY
 
 
 def first_state(
@@ -69,24 +70,28 @@ def setup_of(
     radio_module: str | None = None,
     profile: str = Profile.NONE.value,
     powered_s_ago: float = 0.0,
+    links: int | None = None,
 ) -> Setup:
     """Read the options of `serve charger`. Raises ValueError or OSError with a sentence.
 
     radio_module: None for the one that the family is simulated with. profile: "none" or "eu".
+    links: None for as many as the radio module carries.
     """
     factory = None
     if factory_passcode_file is not None:
         factory = entered(factory_passcode_file.read_text(encoding="utf-8", errors="replace"))
     family = family_of(model)
+    layout = family.layout if radio_module is None else layout_named(radio_module)
     return Setup(
         serial=serial_of(serial),
         family=family,
         software=Version.parse(software),
         directory=directory,
-        layout=family.layout if radio_module is None else layout_named(radio_module),
+        layout=layout,
         factory_passcode=factory,
         profile=_profile(profile),
         powered_s_ago=powered_s_ago,
+        links=links or (1 if layout.stock.one_central else slots.CAPACITY),
     )
 
 

@@ -12,7 +12,6 @@ from chargepin.cli.terminal import terminal
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from chargepin.app.client import Charger
     from chargepin.app.pairing import PairingCode, PairingNotice
 
 HOW = (
@@ -27,8 +26,23 @@ WHY = {
         " charger may be guessing: try again when they are gone."
     ),
     "asked": "The window was closed. No phone paired.",
+    "forgotten": "This app was forgotten; the window is closed. No phone paired.",
     "passcode_changed": "The passcode changed; the window is closed. No phone paired.",
 }
+ONE_CODE = "The code was used up and was not right; the window is closed. No phone paired."
+MADE_ROOM = (
+    "{name} carries one phone at a time, so this app has hung up to make room: now type the code."
+    " It is good for one attempt."
+)
+LOST = "The connection broke off. The window stays open: the newest code is good for one attempt."
+LATER = (
+    " Press Ctrl-C when the phone is done; then, or when the time is over, this app asks the"
+    " charger what came of it."
+)
+UNKNOWN = (
+    "What became of the window is not known: {reason} `chargepin phones list {name}` tells later"
+    " which phones the charger knows."
+)
 SECONDS_PER_MINUTE = 60
 
 
@@ -48,17 +62,25 @@ def open_(
     charger: ChargerName,
     name: Annotated[str, typer.Option(help="What the phone shall be called in lists.")] = "",
 ) -> None:
-    """Show one-time codes for a phone's own pairing dialog, for two minutes. Needs an admin."""
+    """Show one-time codes for a phone's own pairing dialog, for two minutes. Needs an admin.
+
+    Without its connection, the window stays open for one attempt with the newest code.
+    """
 
     async def opening() -> "Window":
         async with inside(charger) as entered:
-            window = Window(entered)
+            window = Window(entered.name)
             await window.watch(entered.open_pairing(name))
-            return window
+        if window.left:
+            await window.wait()
+            await window.look(charger)
+        return window
 
     window = finish(opening())
     paired = window.paired_name
     told = WHY.get(window.why, f"The window is closed ({window.why}).")
+    if window.left and window.why == "attempts":
+        told = ONE_CODE
     if paired is not None:
         told = f"Paired with {paired}. It may use the charger as a user, without a code from now on"
         told += f", until `chargepin phones forget {window.charger} {window.paired_id}`."
@@ -78,9 +100,10 @@ def open_(
 class Window:
     """What a person sees of a window, and what came of it. attempts: codes that were used up."""
 
-    def __init__(self, entered: "Charger") -> None:
-        self.charger = entered.name
+    def __init__(self, charger: str) -> None:
+        self.charger = charger
         self.why = ""
+        self.left = False
         self.paired_name: str | None = None
         self.paired_id: str | None = None
         self.attempts = 0
@@ -94,7 +117,7 @@ class Window:
         from contextlib import aclosing
 
         async with aclosing(notices):
-            while not self.why:
+            while not (self.why or self.left):
                 waiting = asyncio.ensure_future(anext(notices))
                 try:
                     while not waiting.done():
@@ -107,13 +130,53 @@ class Window:
                     raise
                 self._take(waiting.result())
 
+    async def wait(self) -> None:
+        """Stay away until the window's time is over, or Ctrl-C says that the phone is done."""
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        try:
+            while loop.time() < self._ends_s:
+                self._count_down()
+                await asyncio.sleep(min(1.0, max(0.0, self._ends_s - loop.time())))
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None:
+                task.uncancel()
+
+    async def look(self, charger: str) -> None:
+        """Ask what became of the window; one that is open still is closed."""
+        from chargepin.app.errors import ChargepinError, LinkLost
+
+        reason = "the charger was restarted, or another window was opened since."
+        try:
+            async with inside(charger) as entered:
+                past = await entered.past_pairing()
+                if past.open and past.yours:
+                    await entered.call("pairing.close")
+                    past = await entered.past_pairing()
+        except ChargepinError as error:
+            reason = str(error)
+        else:
+            if past.yours and past.why is not None:
+                self.paired_id, self.paired_name = past.bond, past.name
+                self.attempts, self.why = past.attempts, past.why
+                return
+        text = UNKNOWN.format(reason=reason, name=self.charger)
+        raise LinkLost(text, may_have_happened=True)
+
     def _take(self, notice: "PairingNotice") -> None:
-        from chargepin.app.pairing import PairingCode, PhonePaired
+        from chargepin.app.pairing import PairingCode, PhonePaired, WindowLeft
 
         if isinstance(notice, PairingCode):
             self._show(notice)
         elif isinstance(notice, PhonePaired):
             self.paired_id, self.paired_name = notice.id, notice.name
+        elif isinstance(notice, WindowLeft):
+            self.left = True
+            terminal().say(
+                (MADE_ROOM if notice.made_room else LOST).format(name=self.charger) + LATER
+            )
         else:
             self.why = notice.why
             spent = self.paired_id is not None or self.why == "attempts"

@@ -331,7 +331,7 @@ METHODS = MappingProxyType(
     )
     | _ours(Role.USER, Kind.READ, "passcode.receipt policy.get")
     | _ours(Role.USER, Kind.WRITE, "bond.create bonds.forget passcode.viewed")
-    | _ours(Role.ADMIN, Kind.READ, "bonds.list log.read")
+    | _ours(Role.ADMIN, Kind.READ, "bonds.list log.read pairing.last")
     | _ours(Role.ADMIN, Kind.WRITE, "pause.end pairing.open pairing.close tamper.seen")
     | _ours(Role.OWNER, Kind.READ, "update.check update.progress")
     | _ours(

@@ -135,6 +135,11 @@ NOT_SET = Denial("not_set", "No passcode is set yet. Set one first.")
 WINDOW_OPEN = Denial(
     "busy", "A pairing window is open already. It closes by itself after two minutes at most."
 )
+NEVER_PAIRS = Denial(
+    "never_pairs",
+    "This charger's radio module (Zentri) must not be paired with: a phone that tries gets no"
+    " answer any more. So there is no pairing window, and only apps get in, by the passcode.",
+)
 ALREADY_CLAIMED = Denial(
     "already_claimed", "The charger belongs to another account. It must be released or reset first."
 )

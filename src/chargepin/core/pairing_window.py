@@ -4,6 +4,10 @@ A code is a Bluetooth passkey that lives for one attempt. Passkey entry gives an
 bit that it guessed wrong and every bit before (Core Vol 3, Part H, 2.3.5.6.3), so a code that was
 once compared with anything is never compared again: `use` hands it out together with the state
 in which another one has taken its place.
+
+Whoever opened the window may leave: to make room where a charger carries one phone at a time, or
+because the phone that is to pair is the one that the app runs on. A code that nobody can be shown
+is of no use then, so the one that was shown last is good for one attempt, and no other follows.
 """
 
 import math
@@ -28,7 +32,7 @@ class Why(Enum):
     TIME = "time"
     ATTEMPTS = "attempts"
     ASKED = "asked"
-    SESSION_ENDED = "session_ended"
+    FORGOTTEN = "forgotten"
     PASSCODE_CHANGED = "passcode_changed"
 
 
@@ -36,18 +40,21 @@ class Why(Enum):
 class Window:
     """An open window.
 
-    opener: the link whose session opened it, and sees the codes. ends_s: running seconds. code:
-    of the next attempt. used: codes that attempts have used up. trying: whether the last of those
-    attempts is still under way. name: what the phone that pairs shall be called, empty if nobody
-    said.
+    opener: the link whose session opened it, and sees the codes; None once it has left. ends_s:
+    running seconds. code: of the next attempt. used: codes that attempts have used up. trying:
+    whether the last of those attempts is still under way. codes: how many there are, the used ones
+    included. name: what the phone that pairs shall be called, empty if nobody said. bond: id of the
+    opener's, None if it has none.
     """
 
-    opener: int
+    opener: int | None
     ends_s: float
     code: int = field(repr=False)
     used: int = 0
     trying: bool = False
+    codes: int = ATTEMPTS_MAX
     name: str = ""
+    bond: str | None = None
 
     @property
     def code_text(self) -> str:
@@ -57,7 +64,7 @@ class Window:
     @property
     def attempts_left(self) -> int:
         """How many codes there will be, the next one included."""
-        return ATTEMPTS_MAX - self.used
+        return self.codes - self.used
 
     def seconds_left(self, now_s: float) -> int:
         """How long it is still open, rounded up."""
@@ -65,12 +72,14 @@ class Window:
 
     def takes(self, now_s: float) -> bool:
         """Whether an attempt may begin or go on to its code."""
-        return now_s < self.ends_s and self.used < ATTEMPTS_MAX
+        return now_s < self.ends_s and self.used < self.codes
 
 
-def opened(opener: int, now_s: float, draw: Draw, name: str = "") -> Window:
+def opened(
+    opener: int, now_s: float, draw: Draw, name: str = "", bond: str | None = None
+) -> Window:
     """Open a window, with its first code."""
-    return Window(opener, now_s + WINDOW_S, draw(POSSIBLE_CODES), name=name)
+    return Window(opener, now_s + WINDOW_S, draw(POSSIBLE_CODES), name=name, bond=bond)
 
 
 def use(window: Window, now_s: float, draw: Draw) -> tuple[int, Window] | None:
@@ -86,10 +95,20 @@ def failed(window: Window) -> Window:
     return replace(window, trying=False)
 
 
+def left(window: Window, *, shown: bool) -> Window:
+    """Go on without whoever opened it: with the code that was shown last, for one attempt.
+
+    shown: whether the newest code got through. The one that an attempt under way has used up was
+    the last.
+    """
+    more = 1 if shown and not window.trying else 0
+    return replace(window, opener=None, codes=min(window.codes, window.used + more))
+
+
 def due(window: Window, now_s: float) -> Why | None:
     """Why the window must be closed now by itself, if so."""
     if now_s >= window.ends_s:
         return Why.TIME
-    if window.used >= ATTEMPTS_MAX and not window.trying:
+    if window.used >= window.codes and not window.trying:
         return Why.ATTEMPTS
     return None
