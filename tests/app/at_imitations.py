@@ -4,6 +4,7 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from chargepin.app.charger import Charger
 from chargepin.app.client import enter, find
@@ -65,7 +66,7 @@ async def app_at(
 
 @asynccontextmanager
 async def imitating(
-    directory: Path, version: str, passcode: str | None = None, **more: str
+    directory: Path, version: str, passcode: str | None = None, **more: Any
 ) -> AsyncIterator[Bench]:
     """A radio with a charger that runs this software."""
     async with bench(directory) as on:

@@ -139,6 +139,12 @@ async def test_1_an_old_pairing_does_not_hide_the_passcode(tmp_path: Path) -> No
             assert answers.asked == 1
 
 
+async def test_1_a_module_in_its_command_shell_is_switched_to_streaming(tmp_path: Path) -> None:
+    """The same, where what is written goes to the radio module and never to the charger."""
+    async with imitating(tmp_path, "6.11.26", command_mode=True) as on, app_at(on) as app:
+        assert (await (await app.enter()).status()).state == "ready"
+
+
 # ---- 2 -----------------------------------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from bumble.att import ATT_Error
 from bumble.gatt import GATT_CLIENT_CHARACTERISTIC_CONFIGURATION_DESCRIPTOR
@@ -30,7 +31,7 @@ class Bench:
     charger: Imitator | None = None
     _running: asyncio.Task[None] | None = None
 
-    async def switch_on(self, version: str, passcode: str | None = None, **more: str) -> Imitator:
+    async def switch_on(self, version: str, passcode: str | None = None, **more: Any) -> Imitator:
         file = self.directory / "passcode"
         file.write_text(passcode or "")
         setup = imitated_setup(

@@ -194,6 +194,60 @@ async def test_what_it_says_of_itself(on: Bench, name: str) -> None:
         assert (versions["s"], versions["p"]) == (shown, imitation_of(name).project_code)
 
 
+async def test_wrong_parameters_are_refused_in_the_two_words_of_real_ones(on: Bench) -> None:
+    await on.switch_on("6.11.16")
+    async with on.phone() as phone:
+        link = await paired(on, phone)
+        reply = await link.ask("s_alo", {"enabled": 1, "time": 60})
+        assert reply.error is not None
+        assert reply.error.message == "Unexpected Error"
+        unknown = await link.ask("s_hup")
+        assert unknown.error is not None
+        assert unknown.error.message == "No dispatch method found"
+
+
+@pytest.mark.parametrize("name", IMITATIONS)
+async def test_networks_have_the_form_that_is_known(on: Bench, name: str) -> None:
+    await on.switch_on(name)
+    async with on.phone() as phone:
+        link = await paired(on, phone)
+        if name == "375":
+            assert await link.refusal("gnsta") == 4
+            return
+        macs, networks = await link.value("g_mac"), await link.value("gnsta")
+        assert isinstance(macs, dict)
+        assert isinstance(networks, list)
+        assert networks[0]["mac"] == macs["wlan_mac"]
+        parts = "ssid ip gateway netmask dns1 dns2 mac channel signal type"
+        assert list(networks[0]) == parts.split()
+        assert await link.value("gwsta") == 1
+
+
+# ---- command mode --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", ["375", "6.1.12"])
+async def test_a_module_that_begins_in_its_shell(on: Bench, version: str) -> None:
+    await on.switch_on(version, command_mode=True)
+    async with on.phone() as phone:
+        for _ in range(2):  # on every link anew
+            link = await paired(on, phone)
+            heard = asyncio.Queue[bytes]()
+            await link.characteristic(link.stock.notify.uuid).subscribe(heard.put_nowait)
+            assert link.stock.mode is not None
+            assert await link.characteristic(link.stock.mode.uuid).read_value() == b"\x03"
+            assert await writing(link) is None
+            assert await heard.get() == b"ERR\r\n"
+            assert await switching(link) is None
+            assert await link.value("r_sn_") == "123456"
+            await link.close()
+
+
+def test_only_modules_with_a_shell_begin_in_it(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="a ublox module has no command shell"):
+        imitated_setup(version="6.13", serial="1", directory=tmp_path, command_mode=True)
+
+
 # ---- the original Pulsar -------------------------------------------------------------------------
 
 

@@ -114,6 +114,13 @@ def charger(
             help="Be a real charger with this software, insecure as it is: for tests of clients.",
         ),
     ] = None,
+    command_mode: Annotated[
+        bool,
+        typer.Option(
+            "--command-mode",
+            help="With --imitate: the radio module begins in its command shell, as some do.",
+        ),
+    ] = False,
 ) -> None:
     """Run a charger: on a virtual radio or a Bumble transport, named with --radio."""
     chosen = terminal().radio or os.environ.get("CHARGEPIN_RADIO")
@@ -135,9 +142,12 @@ def charger(
                 model,
                 radio_module,
                 factory_passcode_file,
+                command_mode=command_mode,
             )
         )
         return
+    if command_mode:
+        raise typer.BadParameter("--command-mode is for --imitate")
 
     async def serving() -> None:
         from chargepin.charger.daemon import Daemon
@@ -177,6 +187,8 @@ async def _imitating(
     model: str | None,
     radio_module: str | None,
     factory_passcode_file: Path | None,
+    *,
+    command_mode: bool,
 ) -> None:
     from chargepin.charger.imitation import Imitator, imitated_setup
     from chargepin.machine.controller import quiet
@@ -189,6 +201,7 @@ async def _imitating(
         model=model,
         radio_module=radio_module,
         factory_passcode_file=factory_passcode_file,
+        command_mode=command_mode,
     )
     imitator = await Imitator.start(setup, radio, terminal().warn)
     try:

@@ -6,7 +6,9 @@ from typing import Final
 from chargepin.charger.imitation.versions import Imitation, ReadPin
 from chargepin.charger.stock import Action, StockMethods
 from chargepin.charger.stock.call import Call, ErrorCode, Flat, Handler
+from chargepin.charger.stock.reads import g_mac
 from chargepin.core.bapi import Kind, Request, encode_error, encode_reply, method_of
+from chargepin.core.gatt import Layout
 from chargepin.core.passcode import Passcode
 
 PIN_VERSION: Final = 3
@@ -20,6 +22,7 @@ _ERROR_OF: Final[Mapping[ReadPin, ErrorCode]] = {
     ReadPin.NOT_SUPPORTED: ErrorCode.NOT_SUPPORTED,
 }
 _CHARGING: Final = 1
+_CONNECTED: Final = 1
 
 
 class ImitatedMethods:
@@ -78,7 +81,7 @@ def _number(par: object) -> int | None:
     return par if isinstance(par, int) else None
 
 
-def handlers(imitation: Imitation) -> Mapping[str, Handler]:
+def handlers(imitation: Imitation, layout: Layout) -> Mapping[str, Handler]:
     """The handlers of stock methods that this software has of its own."""
 
     def versions(call: Call) -> Flat:
@@ -92,4 +95,28 @@ def handlers(imitation: Imitation) -> Mapping[str, Handler]:
             call.hardware.start(call.now_s)
         return None
 
-    return {"fw_v_": versions} | ({"w_cha": toggle} if imitation.w_cha_toggles else {})
+    own: dict[str, Handler] = {"fw_v_": versions}
+    if imitation.w_cha_toggles:
+        own["w_cha"] = toggle
+    if layout is not Layout.ZENTRI:  # those have Bluetooth alone
+        own |= {"gnsta": _networks, "gwsta": lambda _: _CONNECTED}
+    return own
+
+
+def _networks(call: Call) -> object:
+    """One Wi-Fi network, in the form that is known. Its addresses are those for documents."""
+    addresses = g_mac(call).members
+    return [
+        {
+            "ssid": "home",
+            "ip": "192.0.2.10",  # RFC 5737
+            "gateway": "192.0.2.1",
+            "netmask": "255.255.255.0",
+            "dns1": "192.0.2.1",
+            "dns2": "",
+            "mac": addresses["wlan_mac"],
+            "channel": 6,
+            "signal": 70,
+            "type": "wlan",
+        }
+    ]

@@ -35,7 +35,7 @@ from chargepin.charger.stock import (
 from chargepin.charger.store import SQLiteStore
 from chargepin.core import bapi
 from chargepin.core.catalogue import Version, family_of, name_of, serial_of
-from chargepin.core.gatt import Layout, layout_named
+from chargepin.core.gatt import Layout, Mode, layout_named
 from chargepin.core.passcode import Passcode, entered
 from chargepin.machine.clock import running_s, unix_s
 from chargepin.machine.controller import Controller, ControllerError, open_controller
@@ -47,12 +47,16 @@ _NO_COMPANY: Final = 0xFFFF  # what virtual controllers say; every real one name
 
 @dataclass(frozen=True, slots=True)
 class ImitatedSetup:
-    """What an imitated charger is told when it is started. passcode: None where none is set."""
+    """What an imitated charger is told when it is started.
+
+    passcode: None where none is set. first_mode: in which its radio module begins.
+    """
 
     plate: TypePlate
     directory: Path
     imitation: Imitation
     passcode: Passcode | None
+    first_mode: Mode = Mode.STREAM
 
 
 def imitated_setup(
@@ -63,23 +67,28 @@ def imitated_setup(
     model: str | None = None,
     radio_module: str | None = None,
     factory_passcode_file: Path | None = None,
+    command_mode: bool = False,
 ) -> ImitatedSetup:
     """Read the options of `serve charger --imitate`. Raises ValueError or OSError with a sentence.
 
-    model, radio_module: otherwise than they were seen with this software.
+    model, radio_module: otherwise than they were seen with this software. command_mode: the module
+    begins in its shell.
     """
     imitation = imitation_of(version)
     family = family_of(model or imitation.family)
     if model is None:
         family = dataclasses.replace(family, project_codes=(imitation.project_code,))
     layout = imitation.layout if radio_module is None else layout_named(radio_module)
+    if command_mode and layout.stock.mode is None:
+        raise ValueError(f"a {layout.value} module has no command shell")
+    first_mode = Mode.REMOTE_COMMAND if command_mode else Mode.STREAM
     passcode = None
     if factory_passcode_file is not None:
         if imitation.locked is None:
             raise ValueError(f"software {imitation.name} knows no passcode")
         passcode = entered(factory_passcode_file.read_text(encoding="ascii").strip())
     plate = TypePlate(serial_of(serial), family, imitation.software, layout)
-    return ImitatedSetup(plate, directory, imitation, passcode)
+    return ImitatedSetup(plate, directory, imitation, passcode, first_mode)
 
 
 def _on_real_adapter(radio: str) -> str:
@@ -126,7 +135,7 @@ class Imitator:
         self._controller = controller
         self._store = store
         self._report = report
-        self._rules = ImitatedRules(imitation, passcode)
+        self._rules = ImitatedRules(imitation, passcode, setup.first_mode)
         self.address: Final = address_of(store)
         self.air: Final = Peripheral(
             controller.transport,
@@ -144,7 +153,8 @@ class Imitator:
             self._hardware,
             NoUpdates(setup.plate.software),
             kept_settings(store),
-            instead=handlers(imitation),
+            instead=handlers(imitation, setup.plate.layout),
+            bare=True,
         )
         self._methods = ImitatedMethods(imitation, passcode, self._stock)
         self._frames: dict[int, bapi.RequestAssembler] = {}
@@ -243,7 +253,7 @@ class Imitator:
             case LinkClosed(link, end):
                 self._frames.pop(link, None)
                 self._methods.closed(link)
-                self._rules.dead.discard(link)
+                self._rules.over(link)
                 self.air.advertise(wanted=not self._frames)
                 self._report(f"link {link}: {end.value}")
             case BluetoothBonded(link, phone):

@@ -15,6 +15,7 @@ from chargepin.charger.imitation.versions import (
 )
 from chargepin.charger.pairing import Pairings
 from chargepin.charger.smp import KEYBOARDS, Peer
+from chargepin.core.gatt import Mode
 from chargepin.core.passcode import Passcode
 
 _PAIRING: Final = MappingProxyType(
@@ -30,14 +31,24 @@ _PAIRING: Final = MappingProxyType(
 class ImitatedRules:
     """The port `Rules` by the table: the passcode is the passkey, the same in every attempt.
 
-    passcode: None where none is set. dead: the links that answer nothing any more.
+    passcode: None where none is set. first_mode: in which the radio module begins on each link.
+    dead: the links that answer nothing any more. begun: those that have begun.
     """
 
-    def __init__(self, imitation: Imitation, passcode: Passcode | None) -> None:
+    def __init__(
+        self, imitation: Imitation, passcode: Passcode | None, first_mode: Mode = Mode.STREAM
+    ) -> None:
         locked = imitation.locked if passcode else None
         self.door: Final[Door] = locked or imitation.open
+        self.first_mode: Final = first_mode
         self.dead: Final[set[int]] = set()
+        self.begun: Final[set[int]] = set()
         self._passcode = passcode
+
+    def over(self, link: int) -> None:
+        """Forget a link."""
+        self.dead.discard(link)
+        self.begun.discard(link)
 
     def refusal(self, secured: Secured, touch: Touch) -> AttError | None:
         """Say why a link may not do this at the stock service, if so."""
@@ -79,10 +90,13 @@ class ImitatedRules:
 
 
 def attributes_by(imitated: ImitatedRules) -> type[Attributes]:
-    """Attributes that tell touches apart, and that are silent on dead links."""
+    """Attributes that tell touches apart, that are silent on dead links, and begin as they do."""
 
     class ImitatedAttributes(Attributes):
         def answer(self, client: Client, pdu: bytes) -> bytes | None:
+            if client.link not in imitated.begun:
+                imitated.begun.add(client.link)
+                client.serial.mode = imitated.first_mode
             return None if client.link in imitated.dead else super().answer(client, pdu)
 
         def refusal(self, client: Client, touch: Touch) -> AttError | None:

@@ -13,6 +13,8 @@ from chargepin.charger.stock.settings import StockSettings
 from chargepin.core.catalogue import Family, Version
 from chargepin.core.gatt import Layout
 
+UNEXPECTED = "Unexpected Error"
+
 _Record = TypeVar("_Record", bound=msgspec.Struct)
 
 
@@ -110,7 +112,7 @@ def not_supported(_: Call) -> object:
 
 def wrong(reason: object) -> Refused:
     """The refusal of a parameter. Real chargers say the first two words and leave it there."""
-    return Refused(ErrorCode.WRONG_PARAMETER, f"Unexpected Error: {reason}")
+    return Refused(ErrorCode.WRONG_PARAMETER, f"{UNEXPECTED}: {reason}")
 
 
 def record(call: Call, kind: type[_Record]) -> _Record:

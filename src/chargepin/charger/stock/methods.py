@@ -15,6 +15,7 @@ from chargepin.charger.ports import (
     Updates,
 )
 from chargepin.charger.stock.call import (
+    UNEXPECTED,
     Action,
     Call,
     Changed,
@@ -39,6 +40,7 @@ KEEP_EVERY_S = 600.0
 
 _HANDLERS: Mapping[str, Handler] = MappingProxyType({**READS, **WRITES})
 _NONE: Mapping[str, Handler] = MappingProxyType({})
+_WRONG = ErrorCode.WRONG_PARAMETER
 _SETTINGS = "stock settings"
 _HARDWARE = "hardware"
 
@@ -49,8 +51,8 @@ class StockMethods:
     """Answers the stock methods of one charger.
 
     settings is what survives a restart besides the power side's state. instead: handlers that go
-    before the usual ones of the same name. Whether the caller may call a method is not looked at
-    here.
+    before the usual ones of the same name. bare: what is wrong with a parameter is not told, as
+    real chargers do not. Whether the caller may call a method is not looked at here.
     """
 
     def __init__(
@@ -62,10 +64,12 @@ class StockMethods:
         *,
         now_s: float = 0.0,
         instead: Mapping[str, Handler] = _NONE,
+        bare: bool = False,
     ) -> None:
         hardware.obey(now_s, settings.rules)
         self.settings = settings
         self._handlers = {**_HANDLERS, **_missing(plate.dialect), **instead}
+        self._bare = bare
         self.update_wish: str | None = None
         self._plate = plate
         self._hardware = hardware
@@ -90,7 +94,8 @@ class StockMethods:
         try:
             outcome = handler(call)
         except Refused as refused:
-            return encode_error(request.id, refused.code, str(refused)), None
+            told = UNEXPECTED if self._bare and refused.code is _WRONG else str(refused)
+            return encode_error(request.id, refused.code, told), None
         except NotPossible as error:
             return encode_error(request.id, ErrorCode.NOT_NOW, str(error)), None
         match outcome:

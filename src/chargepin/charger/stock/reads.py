@@ -117,7 +117,8 @@ def _r_sch(call: Call) -> object:
     return slot(call.settings.schedules, integer(call, 0, SLOTS - 1))
 
 
-def _g_mac(call: Call) -> Flat:
+def g_mac(call: Call) -> Flat:
+    """The addresses of its network ports: made from its serial."""
     tail = int(call.plate.serial) & 0xFFFFFF
     return Flat({"eth_mac": _mac(0x02, tail), "wlan_mac": _mac(0x06, tail)})
 
@@ -182,7 +183,7 @@ READS: Mapping[str, Handler] = MappingProxyType(
         "gwsta": lambda _: 0,  # Wi-Fi is off
         "gwnet": lambda _: [],
         "g_ocpp": lambda call: call.settings.ocpp,
-        "g_mac": _g_mac,
+        "g_mac": g_mac,
         "r_sn_": lambda call: call.plate.serial,
         "fw_v_": _fw_v_,
         "r_wel": lambda call: call.plate.dialect.weld_good,
