@@ -194,6 +194,27 @@ async def test_a_phone_is_lost(on: Scene) -> None:
     assert (await lost.types("passcode", "show", NAME))[1] != code
 
 
+async def test_somebody_is_kept_out(on: Scene) -> None:
+    account = await (await account_service(on)).ready()
+    here = World(on, Person(on, on.directory / "me"), await on.running())
+    await here.me.signs_in(account.listen)
+    for command in (("claim",), ("passcode", "set"), ("status",)):
+        await here.me.done(*command, NAME)
+    former, member = (Person(on, on.directory / who) for who in ("former", "member"))
+    for person in (former, member):
+        who = person.home.name
+        await person.done("signup", who, "--account", account.listen, typed="correcthorse\n")
+        link = (await here.me.done("invite", NAME, who))["link"]
+        await person.done("accept", link)
+        assert await is_in(person)
+
+    await here.follow("Somebody shall not get in any more", PERSON="former")
+    assert len(here.documents["passcode rotate"]["forgotten"]) == 2
+    assert not await is_in(former)
+    assert await is_in(member)  # who types nothing
+    await here.me.is_owner()
+
+
 async def test_a_pause_ends_as_the_document_says(on: Scene) -> None:
     here = await world(on, who_set="me")
     text = DOCUMENT.read_text()

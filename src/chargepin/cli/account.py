@@ -173,7 +173,7 @@ def accept(
 
 
 def remove(charger: ChargerName, person: PersonName) -> None:
-    """Take somebody's access away. Rotate the passcode afterwards: they may remember it."""
+    """Take somebody's access away. Rotate the passcode afterwards: their phone still gets in."""
 
     async def removing(client: "AccountClient") -> None:
         await client.remove(await _id_of(client, charger), person)
@@ -182,7 +182,8 @@ def remove(charger: ChargerName, person: PersonName) -> None:
     terminal().result(
         {"removed": person, "rotation_needed": True},
         f"{person} has no access any more and gets no new passcode. They may remember the old"
-        f" one: run `chargepin passcode rotate {charger}` near the charger.",
+        f" one, and the charger knows their phone: run `chargepin passcode rotate {charger}"
+        " --forget-others` near the charger. Everybody else's app gets the new one by itself.",
     )
 
 

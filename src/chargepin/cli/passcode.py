@@ -10,6 +10,9 @@ from chargepin.cli.shown import CUT_OFF
 from chargepin.cli.terminal import terminal
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from chargepin.app.phones import Phone
     from chargepin.app.ports import Candidate
 
 
@@ -97,15 +100,54 @@ def _viewed(charger: str) -> None:
         vault.update(serial, lambda known: replace(known, viewed=known.viewed + 1))
 
 
-def rotate(charger: ChargerName) -> None:
-    """Replace a charger's passcode; phones that the charger knows stay known."""
+def rotate(
+    charger: ChargerName,
+    forget: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID", help="Forget this phone with it; see `phones list`."),
+    ] = None,
+    forget_others: Annotated[
+        bool, typer.Option("--forget-others", help="Forget every phone but this one with it.")
+    ] = False,
+) -> None:
+    """Replace a charger's passcode; phones that the charger knows stay known, if not forgotten."""
 
-    async def rotating() -> "tuple[str, Candidate]":
+    async def rotating() -> "tuple[str, Candidate, list[Phone]]":
         async with inside(charger) as entered:
-            return entered.name, await entered.rotate_passcode()
+            if not forget and not forget_others:
+                return entered.name, await entered.rotate_passcode(), []
+            known = await entered.phones()
+            going = _going(known, None if forget_others else forget)
+            # In one step with the passcode: whoever is forgotten first comes back by the old one.
+            kept = [phone.id for phone in known if phone not in going]
+            return entered.name, await entered.rotate_passcode(keep=kept), going
 
-    name, active = finish(rotating())
+    name, active, gone = finish(rotating())
+    said = f"The new passcode of {name} is {active.passcode}. Phones it knows need not enter it."
+    if gone:
+        said += " Forgotten: " + ", ".join(f"{phone.name} ({phone.id})" for phone in gone) + "."
     terminal().result(
-        {"charger": name, "generation": active.generation, "passcode": active.passcode},
-        f"The new passcode of {name} is {active.passcode}. Phones it knows need not enter it.",
+        {
+            "charger": name,
+            "generation": active.generation,
+            "passcode": active.passcode,
+            "forgotten": [phone.id for phone in gone],
+        },
+        said,
     )
+
+
+def _going(known: "Sequence[Phone]", wanted: "Sequence[str] | None") -> "list[Phone]":
+    """Who is forgotten with the passcode: those wanted, or all but this app.
+
+    And whoever paired by a phone's own dialog: what is not named to the charger goes, and those
+    can't be named.
+    """
+    missing = set(wanted or ()) - {phone.id for phone in known if not phone.this}
+    if missing:
+        raise typer.BadParameter(f"no other phone is known as {', '.join(sorted(missing))}")
+    return [
+        phone
+        for phone in known
+        if phone.kind == "bluetooth" or (not phone.this if wanted is None else phone.id in wanted)
+    ]
