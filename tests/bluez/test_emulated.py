@@ -11,6 +11,10 @@ from bluez.conftest import World
 from bluez.image import Image
 from bluez.owners import Owner
 from bluez.programs import serving
+from bluez.test_app import chargepin
+from bluez.test_imitated import NAME as IMITATED
+from bluez.test_imitated import PASSCODE, Imitation, error, status
+from bluez.test_stock import address_of, pair_by_bluetoothctl
 from bluez.virtual_machine import VirtualMachine
 
 pytestmark = pytest.mark.bluez
@@ -37,3 +41,34 @@ def test_the_app_in_the_guest_proves_the_passcode(emulated: World) -> None:
         done = emulated.guest.python("chargepin", "status", NAME, "--json", "--no-input")
         assert done.code == 0, done
         assert done.json["passcode"] == "protected"
+
+
+@pytest.fixture(scope="module")
+def guest(emulated: World) -> Iterator[VirtualMachine]:
+    """With a charger of the maker's in the air, whose passcode is typed to pair."""
+    imitation = Imitation(emulated)
+    imitation.start(PASSCODE)
+    yield emulated.guest
+    imitation.stop()
+
+
+def test_another_passcode_than_the_imitated_chargers_is_said_so(guest: VirtualMachine) -> None:
+    assert error(status(guest, "004218")) == "passcode_wrong"
+
+
+def test_its_passcode_pairs_the_app_which_then_controls_it(guest: VirtualMachine) -> None:
+    done = status(guest, PASSCODE)
+    assert done.code == 0, done
+    assert (done.json["software"], done.json["locked"]) == ("6.11.26", False)
+    done = chargepin(guest, "call", IMITATED, "w_lck", "1", "--no-input")
+    assert done.code == 0, done
+    done = status(guest)
+    assert done.code == 0, done
+    assert done.json["locked"] is True
+
+
+def test_bluetoothctl_types_it_too(guest: VirtualMachine) -> None:
+    guest.python("bluez.guest.plain_dbus", "forget", IMITATED)
+    address = address_of(guest, IMITATED)
+    said = pair_by_bluetoothctl(guest, address, "KeyboardOnly", PASSCODE)
+    assert "Pairing successful" in said, said

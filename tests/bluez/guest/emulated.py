@@ -1,6 +1,11 @@
-"""Joins a port to BlueZ's emulator, which makes a controller for every host that comes to it."""
+"""Joins a port to BlueZ's emulator, which makes a controller for every host that comes to it.
+
+It gives its controllers a maker that real ones have, too (the Linux Foundation, for Zephyr's), and
+imitations run on no real one. Hosts outside are told the number of no maker, as on any virtual radio.
+"""
 
 import os
+import re
 import select
 import socket
 import sys
@@ -11,6 +16,9 @@ from bluez.guest.ports import port
 
 EMULATOR = "/tmp/bt-server-le"  # noqa: S108 - where btvirt has it
 LOOKS_EVERY_S = 0.05
+# Core Vol 4, Part E, 7.4.1: the event that answers Read Local Version Information, done well
+LOCAL_VERSION = re.compile(rb"(\x04\x0e\x0c.\x01\x10\x00.{4})\xf1\x05(..)", re.DOTALL)
+NO_MAKER = b"\\1\xff\xff\\2"
 
 
 def serve_one(outside: int) -> None:
@@ -30,7 +38,7 @@ def serve_one(outside: int) -> None:
                     for packet in whole_packets(heard):
                         emulator.sendall(packet)
                 else:
-                    data = emulator.recv(4096)
+                    data = LOCAL_VERSION.sub(NO_MAKER, emulator.recv(4096))
                     while data:
                         data = data[os.write(outside, data) :]
 
