@@ -1,8 +1,10 @@
 """A charger and an app whose disk is full: nothing granted, nothing lost, and said so."""
 
 import os
+import sqlite3
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +13,9 @@ import pytest
 from chargepin.app import errors
 from chargepin.app.ports import Candidate, Known
 from chargepin.app.vault import FileVault
+from chargepin.charger.store import look_into
+from chargepin.core.log import LogBroken
+from chargepin.core.log_events import DAMAGED
 from ends import SERIAL, Answers, both_ends
 
 SIZE = "1m"
@@ -73,6 +78,42 @@ async def test_a_charger_that_cannot_store_lets_nobody_in_and_forgets_nothing(
         daemon = await ends.switch_on(factory_passcode_file=factory)
         assert {bond.name for bond in daemon.service.guard.durable.bonds} == {"bonded", "new"}
         assert (await bonded.enter()).role == "user"
+
+
+async def test_a_damaged_log_on_a_full_disk_is_mended_when_there_is_room(
+    small_disk: Path, tmp_path: Path
+) -> None:
+    factory = tmp_path / "factory"
+    factory.write_text(RIGHT)
+    files = small_disk / "charger"
+    async with both_ends(files) as ends:
+        await ends.switch_on(factory_passcode_file=factory)
+        bonded = await ends.phone("bonded")
+        await (await bonded.enter(Answers([RIGHT]))).close()
+        await ends.switch_off()
+        with closing(sqlite3.connect(files / "charger.sqlite")) as connection:
+            connection.execute("DELETE FROM log WHERE sequence = 2")
+            connection.commit()
+
+        room = small_disk / "room"  # for SQLite to open it, not for a commit
+        room.write_bytes(bytes(40_000))
+        filler = fill(small_disk)
+        room.unlink()
+        daemon = await ends.switch_on(factory_passcode_file=factory)
+        await (await bonded.enter()).close()  # a bond writes nothing
+        phone = await ends.phone("new")
+        for _ in range(4):
+            with pytest.raises(errors.ProtocolError, match="cannot store or read"):
+                await phone.enter(Answers([RIGHT]))
+        with pytest.raises(LogBroken):
+            look_into(files)
+
+        filler.unlink()
+        await (await phone.enter(Answers([RIGHT]))).close()
+        assert {bond.name for bond in daemon.service.guard.durable.bonds} == {"bonded", "new"}
+        entries = look_into(files).entries
+        assert [entry.event for entry in entries].count(DAMAGED) == 1
+        assert len(list(files.glob("security-log.corrupt-*"))) == 1
 
 
 async def test_an_app_that_cannot_store_sets_nothing(small_disk: Path, tmp_path: Path) -> None:

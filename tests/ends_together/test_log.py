@@ -14,7 +14,7 @@ from chargepin.app.log import SecurityLog
 from chargepin.app.ports import Link
 from chargepin.charger.store import look_into
 from chargepin.core import gatt
-from chargepin.core.log_events import CLEARED
+from chargepin.core.log_events import CLEARED, DAMAGED
 from ends import SERIAL, Answers, Ends, Phone, both_ends
 
 PATIENCE_S = 20.0
@@ -91,12 +91,16 @@ async def test_only_an_admin_reads_it(tmp_path: Path) -> None:
             await inside.security_log()
 
 
+TAKEN_OVER = ("DELETE FROM kept WHERE name = 'checks'", "PRAGMA user_version = 0")
+"""Whoever can write to the disk can make the charger believe what is there."""
+
+
 async def test_entries_that_were_cut_off_are_missed(tmp_path: Path) -> None:
     async with both_ends(tmp_path) as ends:
         owner, _ = await protected(ends)
         assert (await read_by(owner)).finding is None
         await ends.switch_off()
-        rewrite(ends, "DELETE FROM log WHERE sequence > 2")
+        rewrite(ends, "DELETE FROM log WHERE sequence > 2", *TAKEN_OVER)
         await ends.switch_on()
         found = await read_by(owner)
         assert found.finding is not None
@@ -110,7 +114,7 @@ async def test_a_log_that_was_begun_anew_does_not_fit_the_receipt(tmp_path: Path
     async with both_ends(tmp_path) as ends:
         owner, _ = await protected(ends)  # it never read the log
         await ends.switch_off()
-        rewrite(ends, "DELETE FROM log")
+        rewrite(ends, "DELETE FROM log", *TAKEN_OVER)
         await ends.switch_on()
         found = await read_by(owner)
         assert found.finding is not None
@@ -120,14 +124,55 @@ async def test_a_log_that_was_begun_anew_does_not_fit_the_receipt(tmp_path: Path
 async def test_a_changed_entry_is_missed(tmp_path: Path) -> None:
     async with both_ends(tmp_path) as ends:
         owner, _ = await protected(ends)
-        await ends.switch_off()
-        rewrite(ends, "UPDATE log SET entry = replace(entry, 'passcode_wrong', 'passcode_seen_')")
-        rewrite(ends, "UPDATE log SET entry = replace(entry, 'started', 'starred')")
-        await ends.switch_on()
+        rewrite(ends, "UPDATE log SET entry = CAST(replace(entry, 'started', 'starred') AS BLOB)")
         found = await read_by(owner)
         assert found.finding is not None
         assert "its content was changed" in found.finding
         assert (await (await owner.enter()).security_log(3)).finding is None  # nor is all in doubt
+
+
+@pytest.mark.parametrize("read_before", [True, False])
+async def test_a_log_that_the_charger_found_damaged_is_told_once_to_who_saw_it(
+    tmp_path: Path, *, read_before: bool
+) -> None:
+    async with both_ends(tmp_path) as ends:
+        owner, code = await protected(ends)  # at least a receipt names an entry
+        if read_before:
+            assert (await read_by(owner)).finding is None
+        await ends.switch_off()
+        rewrite(ends, "DELETE FROM log WHERE sequence = 2")
+        await ends.switch_on()
+        found = await read_by(owner)
+        assert found.finding is not None
+        assert "was broken off" in found.finding
+        assert "security-log.corrupt-1" in found.finding
+        assert "broken at entry 2" in found.finding
+        assert [entry.event for entry in found.entries] == [DAMAGED, "started"]
+        assert any("security log was damaged" in told for told in ends.reports)
+        assert (await read_by(owner)).finding is None
+        rewrite(ends, "UPDATE log SET entry = CAST(replace(entry, 'started', 'starred') AS BLOB)")
+        again = (await read_by(owner)).finding
+        assert again is not None  # the new one is not taken on trust either
+        assert "its content was changed" in again
+        stranger = await ends.phone()
+        await (await stranger.enter(Answers([code]))).close()  # nobody is kept out by it
+
+
+async def test_damage_that_comes_while_the_charger_runs_keeps_nobody_out(tmp_path: Path) -> None:
+    async with both_ends(tmp_path) as ends:
+        owner, code = await protected(ends)
+        rewrite(ends, "UPDATE log SET entry = CAST('{' AS BLOB) WHERE sequence = 2")
+        inside = await owner.enter()
+        with pytest.raises(errors.ChargepinError):
+            await inside.security_log()
+        await inside.close()
+        stranger = await ends.phone()
+        await (await stranger.enter(Answers([code]))).close()
+        found = await read_by(owner)
+        assert found.entries[0].event == DAMAGED
+        assert found.finding is not None
+        assert "was broken off" in found.finding
+        assert (await read_by(owner)).finding is None
 
 
 async def test_tampering_is_told_at_once_and_until_an_admin_has_seen_it(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ _ROWS: Final = (
     "UPDATE kept SET value = ? WHERE name = 'address'",
     "INSERT OR REPLACE INTO kept VALUES ('hardware', ?)",
     "INSERT OR REPLACE INTO kept VALUES ('settings', ?)",
-    "INSERT OR REPLACE INTO kept VALUES ('log carrier', ?)",
+    "UPDATE kept SET value = ? WHERE name = 'checks'",
     "UPDATE log SET entry = ? WHERE sequence = 3",
     "INSERT OR REPLACE INTO bluetooth_bonds VALUES ('F0:00:00:00:01:02', ?)",
     "UPDATE log SET sequence = ? WHERE sequence = 3",
@@ -72,8 +72,8 @@ def _row(directory: Path, which: int, how: int, value: bytes) -> None:
         connection.commit()
 
 
-def _change(directory: Path, which: int, how: int, data: bytes) -> bool:
-    """Change one file; True if the database is still well formed, so that it may mean anything."""
+def _change(directory: Path, which: int, how: int, data: bytes) -> None:
+    """Change one file, or one row of the database, which then is still well formed."""
     match which % 4:
         case 0:
             path = directory / "charger.sqlite"
@@ -84,8 +84,6 @@ def _change(directory: Path, which: int, how: int, data: bytes) -> bool:
             (directory / "software.json").write_bytes(data)
         case _:
             _row(directory, which // 4, how, data)
-            return True
-    return False
 
 
 def _used(store: SQLiteStore, directory: Path) -> Durable:
@@ -125,7 +123,7 @@ def _files() -> Iterator[Take]:
             with scratch() as directory:
                 for name, content in files.items():
                     (directory / name).write_bytes(content)
-                anything = _change(directory, which, how[0], body)
+                _change(directory, which, how[0], body)
                 with suppress(StoreFailed, LogBroken):
                     look_into(directory)
                 with suppress(StoreFailed):
@@ -137,8 +135,8 @@ def _files() -> Iterator[Take]:
                     lost = store.set_aside is not None
                     sealed = durable.mode is Mode.SEALED
                     hold("what is lost is sealed", held=sealed if lost else True)
-                    closed = durable.mode is not Mode.OPEN
-                    hold("damage opens nothing", held=closed or anything)
+                    hold("damage opens nothing", held=durable.mode is not Mode.OPEN)
+                    hold("damage changes nothing", held=sealed or durable == PROTECTED)
 
         yield take
 

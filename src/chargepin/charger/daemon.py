@@ -107,7 +107,7 @@ class Daemon:
     ) -> "Daemon":
         """Open everything and go on the air. Raises OSError with a sentence."""
         try:
-            store = await asyncio.to_thread(SQLiteStore, setup.directory)
+            store = await asyncio.to_thread(SQLiteStore, setup.directory, report=report)
         except StoreFailed as error:
             raise OSError(str(error)) from error
         if store.set_aside is not None:

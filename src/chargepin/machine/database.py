@@ -9,7 +9,13 @@ from pathlib import Path
 from chargepin.machine.files import set_aside
 
 _OTHER_FILES = ("-wal", "-shm")
-_CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_CORRUPT = (
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_ERROR,  # no such column, an unknown format: not the schema that was made
+    sqlite3.SQLITE_READONLY,  # by its header: a file that may not be written is refused before
+)
+
 _SYNCHRONOUS_FULL = 2
 _BUSY_TIMEOUT_MS = 5000
 
@@ -35,24 +41,36 @@ def open_database(path: Path) -> sqlite3.Connection:
     _make_private(path)
     connection: sqlite3.Connection | None = None
     try:
-        connection = sqlite3.connect(
-            path, isolation_level=None, check_same_thread=False, timeout=_BUSY_TIMEOUT_MS / 1000
-        )
-        _apply_settings(connection, path)
-        _check(connection, path)
+        with finding_damage(path):
+            connection = sqlite3.connect(
+                path, isolation_level=None, check_same_thread=False, timeout=_BUSY_TIMEOUT_MS / 1000
+            )
+            _apply_settings(connection, path)
+            _check(connection, path)
     except sqlite3.DatabaseError as error:
         _close(connection)
-        # The extended code carries the primary one in its lowest byte.
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _CORRUPT:
-            raise DatabaseCorrupt(path, str(error)) from error
         raise OSError(f"cannot open the database {path}: {error}") from error
-    except UnicodeDecodeError as error:  # SQLite's message names what is in the file
-        _close(connection)
-        raise DatabaseCorrupt(path, "its schema is no text") from error
     except BaseException:
         _close(connection)
         raise
     return connection
+
+
+@contextlib.contextmanager
+def finding_damage(path: Path) -> Iterator[None]:
+    """Tell damage from a full disk and the like, for reading what should be there.
+
+    Raises DatabaseCorrupt, and sqlite3.Error for all else.
+    """
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        # The extended code carries the primary one in its lowest byte.
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _CORRUPT:
+            raise DatabaseCorrupt(path, str(error)) from error
+        raise
+    except UnicodeDecodeError as error:  # SQLite's message names what is in the file
+        raise DatabaseCorrupt(path, "its schema is no text") from error
 
 
 @contextlib.contextmanager
@@ -83,6 +101,10 @@ def set_database_aside(path: Path) -> Path:
 
 def _make_private(path: Path) -> None:
     """SQLite makes files by the umask, but gives the log and its index the main file's mode."""
+    if not path.exists():  # a log without its database must not become part of the next one
+        for suffix in _OTHER_FILES:
+            with contextlib.suppress(FileNotFoundError):
+                set_aside(path.with_name(path.name + suffix))
     try:
         # Only a new file may be opened here: closing another descriptor of a database drops
         # every lock that this process holds on it (POSIX advisory locks).

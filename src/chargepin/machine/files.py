@@ -56,18 +56,34 @@ def read_private(path: Path) -> bytes:
 def set_aside(path: Path, *belonging: str) -> Path:
     """Rename a file that cannot be used to NAME.corrupt-1, -2, …; returns its new path.
 
-    belonging: endings of files that go along where they exist, and go first: left behind
-    alone they would be taken for parts of the next file of that name. Nothing is thrown away:
-    somebody may still save what is in it. Raises OSError.
+    belonging: endings of files that go along where they exist, after it: it is never left behind
+    alone, as an older version of itself. Nothing is thrown away: somebody may still save what is
+    in it. Raises OSError.
     """
     number = 1
     while (aside := path.with_name(f"{path.name}.corrupt-{number}")).exists():
         number += 1
+    path.rename(aside)
+    _sync_directory(path.parent)
     for suffix in belonging:
         with contextlib.suppress(FileNotFoundError):
             path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
-    path.rename(aside)
     _sync_directory(path.parent)
+    return aside
+
+
+def keep_aside(path: Path, data: bytes) -> Path:
+    """Keep what was of no use at this path as NAME.corrupt-1, -2, …, mode 0600; returns its path.
+
+    What is kept already is not kept twice, so that this can be done again after a power cut.
+    Raises OSError.
+    """
+    number = 1
+    while (aside := path.with_name(f"{path.name}.corrupt-{number}")).exists():
+        if aside.read_bytes() == data:
+            return aside
+        number += 1
+    write_private(aside, data)
     return aside
 
 
