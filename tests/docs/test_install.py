@@ -71,6 +71,17 @@ async def test_what_the_unit_starts_is_a_charger(unit: Path, tmp_path: Path) -> 
     assert ran.startswith('{"ready": true, "listen": "WB123456"}')
 
 
+async def test_what_is_tried_by_hand_is_a_charger(tmp_path: Path) -> None:
+    tried = re.search(r"^/opt/chargepin/bin/chargepin (.* serve charger .*)$", PAGE, re.MULTILINE)
+    assert tried is not None
+    room = await serve_radio("127.0.0.1", 0)
+    line = tried[1].replace("hci-socket:0", room.address)
+    line = line.replace("/var/lib/chargepin", str(tmp_path / "state"))
+    ran = await run_until_ready([str(COMMAND), *shlex.split(line)])
+    await room.close()
+    assert ran.startswith('{"ready": true, "listen": "WB123456"}')
+
+
 async def run_until_ready(line: list[str]) -> str:
     """Run it under the unit's restriction of memory; gives its first line."""
     program = await asyncio.create_subprocess_exec(
