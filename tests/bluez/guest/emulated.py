@@ -1,7 +1,8 @@
 """Joins a port to BlueZ's emulator, which makes a controller for every host that comes to it.
 
 It gives its controllers a maker that real ones have, too (the Linux Foundation, for Zephyr's), and
-imitations run on no real one. Hosts outside are told the number of no maker, as on any virtual radio.
+imitations run on no real one. Hosts outside are told the number of no maker instead, as on any
+virtual radio.
 """
 
 import os
