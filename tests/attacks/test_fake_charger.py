@@ -5,8 +5,8 @@ It wants their passcode: each share that an app sends it lets it check one guess
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
@@ -18,6 +18,7 @@ from attacks.stage import Line, Victim, code_at, guessed, seen, victim
 from attacks.twin import Twin, twin
 from chargepin.app import client, errors
 from chargepin.app.entering import LOSSES_FORGIVEN
+from chargepin.app.ports import Candidate
 from chargepin.app.session import ANSWER_WITHIN_S
 from chargepin.core import handshake
 from chargepin.core.catalogue import Version
@@ -71,6 +72,26 @@ class Collector:
                 it.air.drop(link, flush=False)
             case _:
                 pass
+
+
+@dataclass
+class Account:
+    """One that knows the charger, and gives no passcode."""
+
+    identity: str
+
+    async def charger_id(self, serial: str) -> str | None:
+        return self.identity if serial == SERIAL else None
+
+    async def passcodes(self, charger_id: str) -> Sequence[Candidate]:
+        _ = charger_id
+        return ()
+
+    async def assign(self, charger_id: str, expected_generation: int) -> Candidate | None:
+        _ = charger_id, expected_generation
+        return None
+
+    async def deliver(self, charger_id: str, receipt: str, signature: str) -> None: ...
 
 
 def params_of(key: Ed25519PrivateKey, hello: bytes, **other: object) -> bytes:
@@ -152,6 +173,15 @@ async def test_fake_charger(tmp_path: Path, tell: Tell) -> None:
                     ends = await lured(it, await knowing(on, typed=typed), Answers([on.code]), 2)
                     assert ends == [expected] * 2
                 assert it.shares == []
+
+        # An app that has never met the charger, and whose account has.
+        collector = Collector(own)
+        async with twin(on.ends, collector.talk) as it:
+            member = await on.ends.phone("member")
+            member.surroundings = replace(member.surroundings, account=Account(real.hex()))
+            ends = await lured(it, member, Answers([on.code]), 2)
+            assert ends == [errors.IdentityMismatch] * 2
+            assert it.shares == []
 
         # It relays the charger's own words: then each try of the app is one guess for it.
         tried = 0

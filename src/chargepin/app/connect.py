@@ -84,6 +84,9 @@ class LateAccount:
         self._home = home
         self._opened: AccountClient | None = None
 
+    async def charger_id(self, serial: str) -> str | None:
+        return await self._client().charger_id(serial)
+
     async def passcodes(self, charger_id: str) -> Sequence[Candidate]:
         return await self._client().passcodes(charger_id)
 

@@ -70,8 +70,9 @@ _ENDS: Mapping[Reason, tuple[type[ChargepinError], str]] = {
     Reason.OTHER_IDENTITY: (
         IdentityMismatch,
         (
-            "This is not the {name} that this app knows: its identity is another one. Nothing was"
-            " sent. If the charger was replaced, run `chargepin phones forget-charger {name}`."
+            "This is not the {name} that this app or its account knows: its identity is another"
+            " one. Nothing was sent. If the charger was replaced, run"
+            " `chargepin phones forget-charger {name}`."
         ),
     ),
     Reason.OLDER_STATE: (
@@ -105,8 +106,9 @@ _ENDS: Mapping[Reason, tuple[type[ChargepinError], str]] = {
     Reason.CHARGER_STORAGE: (
         ProtocolError,
         (
-            "{name} cannot store or read its state, so it lets nobody in. Nothing was changed. Its"
-            " owner can reset it with the button."
+            "{name} cannot store or read its state, so it lets in nobody that it does not know."
+            " Nothing was changed. Switch it off and on; if that doesn't help, its owner can erase"
+            " it with the button."
         ),
     ),
     Reason.PROTOCOL: (ProtocolError, "{name} does not follow the protocol."),

@@ -97,7 +97,7 @@ class WayIn:
     async def enter(self) -> Inside:
         """Go all the way, or raise the one error that says why not."""
         known = self._with.vault.get(self._serial) or Known(self._serial)
-        way = Entry(self._facts(known))
+        way = Entry(replace(self._facts(known), identity=await self._identity(known)))
         losses = 0
         while True:
             link = await self._with.radio.connect(self._found, timeout_s=CONNECT_WITHIN_S)
@@ -119,13 +119,22 @@ class WayIn:
             await link.close()
             way = await self._asked(*outcome)
 
+    async def _identity(self, known: Known) -> bytes | None:
+        """The charger's that this app knows by this serial, or that its account knows."""
+        if known.identity is not None or self._with.account is None:
+            return known.identity
+        try:
+            charger_id = await self._with.account.charger_id(self._serial)
+        except (AccountUnreachable, AccountRefused):
+            return None  # it is told where the passcode is fetched
+        return bytes.fromhex(charger_id) if charger_id else None
+
     def _facts(self, known: Known) -> Facts:
         automatic, typed = _tries(known, known.generation)
         newest_first = sorted(known.candidates, key=lambda c: -c.generation)
         # Whoever set the passcode must enter it like everybody; who got it shared need not.
         set_here = any(c.owner_token is not None for c in known.candidates)
         return Facts(
-            identity=known.identity,
             generation=known.generation,
             incarnation=known.incarnation,
             protected=known.protected,

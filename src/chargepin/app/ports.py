@@ -184,6 +184,9 @@ class Accounts(Protocol):
     Every method raises AccountUnreachable, AccountRefused or UpdateNeeded.
     """
 
+    async def charger_id(self, serial: str) -> str | None:
+        """The id of the charger with this serial; None if there is none, or more than one."""
+
     async def passcodes(self, charger_id: str) -> Sequence[Candidate]:
         """What this person may know of the charger's passcodes; empty without access."""
 
