@@ -18,10 +18,10 @@ from chargepin.app.client import find
 from chargepin.app.ports import Known
 from chargepin.core import handshake
 from chargepin.core.passcode import Passcode
-from chargepin.machine.clock import ManualLoop
 from chargepin.machine.controller import quiet
 from chargepin.radio import serve_radio
 from ends import SERIAL, Ends, both_ends
+from manual_loop import ManualLoop
 
 MS = 1000.0
 Figures = dict[str, list[float]]

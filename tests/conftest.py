@@ -1,6 +1,6 @@
 import pytest
 
-from chargepin.machine.clock import ManualLoop
+from manual_loop import ManualLoop
 
 
 @pytest.fixture

@@ -23,19 +23,11 @@ from chargepin.core import guard
 from chargepin.core.catalogue import Version
 from chargepin.core.pairing_window import Draw
 from chargepin.core.passcode import Passcode
-from chargepin.machine.clock import ManualLoop
 from chargepin.radio import Room, serve_radio
 
 SERIAL = "123456"
 APP = Version(0, 1, 0)
 PATIENCE_S = 20.0
-
-
-def manual_loop() -> ManualLoop:
-    """The running loop, whose time tests move."""
-    loop = asyncio.get_running_loop()
-    assert isinstance(loop, ManualLoop)
-    return loop
 
 
 class MemoryVault:

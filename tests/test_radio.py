@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from captures import read_capture
-from chargepin.machine.clock import ManualLoop
 from chargepin.radio import Room, serve_radio
 from hci_host import (
     ADVERTISE,
@@ -39,14 +38,10 @@ from hci_host import (
     VERSION,
     Host,
 )
+from manual_loop import manual_loop
 
 CHARGER, PHONE, OTHER = "F0:00:00:00:00:01", "C0:00:00:00:00:01", "C0:00:00:00:00:02"
 NAME, MORE = b"\x09\x09WB123456", b"\x02\x0a\x00"
-
-
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, type[ManualLoop]]]:
-    return ("asyncio", {"loop_factory": ManualLoop})
 
 
 @pytest.fixture(autouse=True)
@@ -78,8 +73,7 @@ async def other(room: Room) -> Host:
 
 
 def pass_time(seconds: float) -> None:
-    loop = asyncio.get_running_loop()
-    assert isinstance(loop, ManualLoop)
+    loop = manual_loop()
     loop.advance(seconds)
 
 

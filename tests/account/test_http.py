@@ -16,7 +16,7 @@ from chargepin.account.api import AccountServer, Settings, serve_account
 from chargepin.account.ports import ServiceCannotStart
 from chargepin.core.catalogue import Version
 from chargepin.core.messages import Event
-from chargepin.machine.clock import ManualLoop
+from manual_loop import ManualLoop, manual_loop
 
 
 @pytest.fixture
@@ -140,8 +140,7 @@ async def test_a_gap_too_long_is_told(http: httpx.AsyncClient, server: AccountSe
 
 
 async def test_a_silent_stream_still_beats(http: httpx.AsyncClient) -> None:
-    loop = asyncio.get_running_loop()
-    assert isinstance(loop, ManualLoop)
+    loop = manual_loop()
     ann = await sign_up(http, "ann")
     async with listening(ann) as stream:
         await stream.event()
@@ -303,8 +302,7 @@ async def test_a_huge_request_is_cut_off_while_it_arrives(http: httpx.AsyncClien
 
 
 async def test_a_request_that_never_ends_is_given_up(server: AccountServer) -> None:
-    loop = asyncio.get_running_loop()
-    assert isinstance(loop, ManualLoop)
+    loop = manual_loop()
     reader, writer = await asyncio.open_connection(server.host, server.port)
     writer.write(b"POST /v1/login HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
     answer = asyncio.create_task(reader.readuntil(b"\r\n"))

@@ -25,14 +25,9 @@ from chargepin.app.ports import Accounts, Candidate
 from chargepin.core.catalogue import Version
 from chargepin.core.identity import Claim
 from chargepin.core.messages import Event, KeptPasscode
-from chargepin.machine.clock import ManualLoop
+from manual_loop import manual_loop
 
 PASSWORD = "correct horse battery"
-
-
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, type[ManualLoop]]]:
-    return ("asyncio", {"loop_factory": ManualLoop})
 
 
 @pytest.fixture
@@ -378,8 +373,7 @@ async def test_other_answers_than_the_service_s(raw: bytes, maybe: bool) -> None
 
 
 async def test_a_service_that_never_answers_is_given_up() -> None:
-    loop = asyncio.get_running_loop()
-    assert isinstance(loop, ManualLoop)
+    loop = manual_loop()
     asked = asyncio.Event()
     gone = asyncio.Event()
 
@@ -411,8 +405,7 @@ async def test_a_service_that_never_answers_is_given_up() -> None:
 
 async def advanced(waiting: Awaitable[Event]) -> Event:
     """Wait for an event, moving time on so that pauses between attempts pass."""
-    loop = asyncio.get_running_loop()
-    assert isinstance(loop, ManualLoop)
+    loop = manual_loop()
     task = asyncio.ensure_future(waiting)
     while not task.done():
         loop.advance(1)
@@ -490,8 +483,7 @@ async def test_events_end_when_the_sign_in_does(household: Household) -> None:
 
 
 async def test_attempts_grow_rarer_while_nothing_answers() -> None:
-    loop = asyncio.get_running_loop()
-    assert isinstance(loop, ManualLoop)
+    loop = manual_loop()
     attempts: list[float] = []
 
     async def refusing(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -13,7 +13,8 @@ from chargepin.app.checkup.charger import _signal
 from chargepin.app.connect import holding
 from chargepin.app.ports import Found, Known, Vault
 from chargepin.app.vault import open_vault
-from ends import SERIAL, Answers, Ends, Phone, both_ends, manual_loop
+from ends import SERIAL, Answers, Ends, Phone, both_ends
+from manual_loop import manual_loop
 
 
 async def looked(phone: Phone, home: Path) -> dict[str, Finding]:

@@ -25,7 +25,8 @@ from chargepin.cli.export import Kind, configuration
 from chargepin.core.catalogue import serial_of
 from chargepin.core.gatt import Layout
 from chargepin.core.passcode import Passcode
-from ends import SERIAL, Answers, MemoryVault, both_ends, manual_loop
+from ends import SERIAL, Answers, MemoryVault, both_ends
+from manual_loop import manual_loop
 
 HELP = (Path(__file__).parents[2] / "docs" / "help.md").read_text()
 LOCKED_BY_PAIRING = ("6.11.16", "6.11.26", "6.13")

@@ -26,10 +26,10 @@ from chargepin.app.link_bumble import BumbleRadio, open_radio
 from chargepin.app.link_bumble.link import BumbleLink
 from chargepin.app.ports import AttRefused, Found
 from chargepin.core import gatt
-from chargepin.machine.clock import ManualLoop
 from chargepin.machine.controller import Controller, ControllerError, open_controller
 from chargepin.radio import Room, serve_radio
 from hci_host import CONNECTED, DATA, DISCONNECT, DISCONNECTED, Host
+from manual_loop import manual_loop
 
 PHONE, CHARGER = "C0:00:00:00:00:01", "F0:00:00:00:00:01"
 ECHO, HINT, TOLD = (
@@ -43,14 +43,8 @@ P = Characteristic.Properties
 RW = Characteristic.READABLE | Characteristic.WRITEABLE
 
 
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, type[ManualLoop]]]:
-    return ("asyncio", {"loop_factory": ManualLoop})
-
-
 def pass_time(seconds: float) -> None:
-    loop = asyncio.get_running_loop()
-    assert isinstance(loop, ManualLoop)
+    loop = manual_loop()
     loop.advance(seconds)
 
 

@@ -7,7 +7,7 @@ from app.link_conformance import CHECKS, Check
 from app.scripted_charger import on_the_radio
 from chargepin.app.link_bumble import BumbleRadio, open_radio
 from chargepin.radio import serve_radio
-from ends import manual_loop
+from manual_loop import manual_loop
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from app.reluctant import Reluctant
 from chargepin.app import errors
 from chargepin.app.charger import Charger
 from chargepin.charger.air import Air
-from ends import both_ends, manual_loop
+from ends import both_ends
+from manual_loop import manual_loop
 
 OLD = "6.7.10"
 PATIENCE_S = 100.0

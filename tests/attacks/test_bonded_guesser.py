@@ -25,7 +25,7 @@ from chargepin.charger.ports import StoreFailed
 from chargepin.core import bapi, guard, lockout
 from chargepin.core.guard_state import Event, Guard, PinOffered, Step
 from core.guard_faults import with_lockout
-from ends import manual_loop
+from manual_loop import manual_loop
 
 CODE = 271_828
 RIGHT = 12

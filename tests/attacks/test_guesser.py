@@ -16,7 +16,7 @@ from chargepin.charger.daemon import Rule
 from chargepin.core import guard
 from core.guard_faults import charged_after_the_check, each_link_has_its_own_budget
 from docs import mini_client as mini
-from ends import manual_loop
+from manual_loop import manual_loop
 
 DAY_S = 24 * 3600.0
 RIGHT = 84  # beyond the budget of a generation: whoever gets further has the passcode

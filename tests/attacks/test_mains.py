@@ -26,7 +26,8 @@ from chargepin.core.durable import Durable
 from chargepin.core.guard_state import Event, Guard, Step
 from core.guard_faults import charged_after_the_check, with_lockout
 from docs import mini_client as mini
-from ends import Phone, manual_loop
+from ends import Phone
+from manual_loop import manual_loop
 
 INDEX = 600_000
 DAY_S = 24 * 3600.0

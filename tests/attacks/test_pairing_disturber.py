@@ -23,7 +23,8 @@ from chargepin.charger.pairing import STEP_MAX_S
 from chargepin.charger.smp import Peer
 from chargepin.core.pairing_window import ATTEMPTS_MAX
 from charger.initiator import ROUNDS, Typing
-from ends import both_ends, manual_loop
+from ends import both_ends
+from manual_loop import manual_loop
 
 CODE = 271_828
 WALKS, MOVES = 120, 120

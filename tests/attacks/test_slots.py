@@ -19,7 +19,8 @@ from chargepin.app.link_bumble.central import BumbleRadio
 from chargepin.charger.ports import ChargeStatus
 from chargepin.core import slots
 from docs import mini_client as mini
-from ends import Phone, manual_loop
+from ends import Phone
+from manual_loop import manual_loop
 
 SQUATTERS = 8
 WITHIN_S = 30.0

@@ -32,8 +32,8 @@ from chargepin.charger.daemon import Rule
 from chargepin.charger.service import Service
 from chargepin.core import guard, lockout
 from chargepin.core.guard_state import Event
-from chargepin.machine.clock import ManualLoop
 from core import guard_faults as faults
+from manual_loop import ManualLoop
 
 DEEP = os.environ.get("CHARGEPIN_DEEP") == "1"
 STRANGER = st.integers(0, 2)

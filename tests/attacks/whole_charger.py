@@ -32,7 +32,8 @@ from chargepin.core.pairing_window import WINDOW_S
 from chargepin.radio import serve_radio
 from charger.initiator import Typing
 from docs import mini_client as mini
-from ends import PATIENCE_S, SERIAL, Answers, Ends, Phone, manual_loop
+from ends import PATIENCE_S, SERIAL, Answers, Ends, Phone
+from manual_loop import manual_loop
 
 STRANGERS = 4
 HALF_OPEN_MAX = 2

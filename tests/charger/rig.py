@@ -25,7 +25,6 @@ from chargepin.charger.air import AirEvent, Appearance, AttError, LinkOpened, Pa
 from chargepin.charger.pairing import BluetoothBonds, BondsInMemory
 from chargepin.charger.peripheral import Peripheral
 from chargepin.core.gatt import Layout
-from chargepin.machine.clock import ManualLoop
 
 CHARGER = "F0:00:00:00:00:01"
 OPEN_BGX = Appearance("WB123456", Layout.BGX, passcode=True)
@@ -35,12 +34,6 @@ PATIENCE_S = 60.0  # of the loop, whose time tests move by hand
 EventT = TypeVar("EventT")
 
 new_link: Callable[[], LocalLink] = LocalLink  # which has no types of its own
-
-
-def manual_loop() -> ManualLoop:
-    loop = asyncio.get_running_loop()
-    assert isinstance(loop, ManualLoop)
-    return loop
 
 
 @dataclass

@@ -16,7 +16,8 @@ from chargepin.charger.store import SQLiteStore
 from chargepin.core import gatt
 from chargepin.core.gatt import Layout
 from charger.imitated import Bench, bench, subscribing, switching, writing
-from charger.rig import PATIENCE_S, manual_loop
+from charger.rig import PATIENCE_S
+from manual_loop import manual_loop
 
 CODE, OTHER = "071828", "314159"
 AUTHENTICATION, ENCRYPTION = 0x05, 0x0F

@@ -14,23 +14,11 @@ from chargepin.charger.pairing import BluetoothBond, BondsInMemory
 from chargepin.charger.ports import StoreFailed
 from chargepin.core.bonds import BLUETOOTH_CAPACITY
 from chargepin.core.gatt import Layout
-from chargepin.machine.clock import ManualLoop
 from charger.initiator import REQUEST, Initiator, encrypted_with, failed, refusal_of
-from charger.rig import (
-    Rig,
-    Wire,
-    charger_and_phones,
-    explored,
-    found,
-    manual_loop,
-)
+from charger.rig import Rig, Wire, charger_and_phones, explored, found
+from manual_loop import manual_loop
 
 STOCK_WRITE = Layout.BGX.stock.write.uuid
-
-
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, type[ManualLoop]]]:
-    return ("asyncio", {"loop_factory": ManualLoop})
 
 
 @pytest.fixture

@@ -28,7 +28,6 @@ from chargepin.charger.pairing import (
 from chargepin.charger.ports import StoreFailed
 from chargepin.core.bonds import BLUETOOTH_CAPACITY
 from chargepin.core.gatt import Layout
-from chargepin.machine.clock import ManualLoop
 from charger.initiator import (
     PASSKEY_REQUEST,
     REQUEST,
@@ -39,15 +38,11 @@ from charger.initiator import (
     failed,
     refusal_of,
 )
-from charger.rig import Rig, charger_and_phones, explored, found, manual_loop
+from charger.rig import Rig, charger_and_phones, explored, found
+from manual_loop import manual_loop
 
 CODE = 271_828
 STOCK_WRITE = Layout.BGX.stock.write.uuid
-
-
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, type[ManualLoop]]]:
-    return ("asyncio", {"loop_factory": ManualLoop})
 
 
 async def a_window(rig: Rig) -> None:

@@ -28,7 +28,6 @@ from chargepin.charger.peripheral import Peripheral
 from chargepin.charger.ports import StoreFailed
 from chargepin.core import gatt
 from chargepin.core.gatt import Layout
-from chargepin.machine.clock import ManualLoop
 from chargepin.machine.controller import ControllerError
 from charger.rig import (
     CHARGER,
@@ -42,17 +41,12 @@ from charger.rig import (
     error_of,
     explored,
     found,
-    manual_loop,
     subscribed,
 )
+from manual_loop import manual_loop
 
 STOCK = Layout.BGX.stock
 OWN_WRITE, OWN_NOTIFY = gatt.PASSCODE_WRITE.uuid, gatt.PASSCODE_NOTIFY.uuid
-
-
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, type[ManualLoop]]]:
-    return ("asyncio", {"loop_factory": ManualLoop})
 
 
 @pytest.fixture

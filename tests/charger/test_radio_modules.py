@@ -11,7 +11,6 @@ from bumble.device import Peer
 from chargepin.charger.air import Appearance, Door, Written
 from chargepin.core import gatt
 from chargepin.core.gatt import Layout, Mode, StockService
-from chargepin.machine.clock import ManualLoop
 from charger.rig import (
     Inbox,
     Rig,
@@ -102,11 +101,6 @@ TABLES = {
     ],
 }
 BGX_HANDLES = {"00002b29": 7, "00002a26": 19, "a9da6040": 22, "75a9f022": 28, "12e868e7": 36}
-
-
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, type[ManualLoop]]]:
-    return ("asyncio", {"loop_factory": ManualLoop})
 
 
 @asynccontextmanager

@@ -19,14 +19,8 @@ from bumble.host import DataPacketQueue
 from bumble.keys import JsonKeyStore, PairingKeys
 
 from chargepin.core import gatt
-from chargepin.machine.clock import ManualLoop
 from charger.all_stock import Stock, all_stock, explored
 from charger.rig import PATIENCE_S, Wire, found
-
-
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, type[ManualLoop]]]:
-    return ("asyncio", {"loop_factory": ManualLoop})
 
 
 @pytest.fixture

@@ -12,15 +12,10 @@ from bumble.keys import MemoryKeyStore
 from bumble.smp import SMP_CID, ErrorCode, SMP_Command
 
 from chargepin.core import gatt
-from chargepin.machine.clock import ManualLoop
 from charger.all_stock import Display, Keyboard, Stock, all_stock, configured, explored
 from charger.initiator import REQUEST, ROUNDS, Initiator, Typing
-from charger.rig import CHARGER, PATIENCE_S, Wire, found, manual_loop
-
-
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, type[ManualLoop]]]:
-    return ("asyncio", {"loop_factory": ManualLoop})
+from charger.rig import CHARGER, PATIENCE_S, Wire, found
+from manual_loop import manual_loop
 
 
 @pytest.fixture

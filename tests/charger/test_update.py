@@ -22,7 +22,7 @@ from chargepin.charger.update import (
 )
 from chargepin.core.catalogue import FAMILIES, Version
 from chargepin.core.release import Manifest, SignedManifest, signed, verified
-from chargepin.machine.clock import ManualLoop
+from manual_loop import ManualLoop
 
 PLUS = FAMILIES["pulsar-plus"]
 MAX = FAMILIES["pulsar-max"]

@@ -20,7 +20,8 @@ from chargepin.core.durable import Mode
 from chargepin.core.identity import Credential
 from chargepin.machine.unix_socket import address_of
 from e2e.programs import NAME, PATIENCE_S, SERIAL, Breakables, Child
-from ends import Answers, Ends, Phone, manual_loop
+from ends import Answers, Ends, Phone
+from manual_loop import manual_loop
 
 MOST_POINTS = 40
 SILENCE_S = 12.0  # after which no app waits any longer for a charger that is gone

@@ -1,6 +1,5 @@
 """Chargers, apps and people that are wrong in one way each."""
 
-import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -24,8 +23,8 @@ from chargepin.core.catalogue import Version
 from chargepin.core.durable import Mode
 from chargepin.core.identity import Credential
 from chargepin.core.lockout import Lockout
-from chargepin.machine.clock import ManualLoop
 from e2e.one_process import OneProcess
+from manual_loop import manual_loop
 
 NEWEST_APP = Version(99, 0, 0)
 IDLE_S = 0.02  # of computing, in half a second
@@ -52,8 +51,7 @@ class Switch:
 
 async def hurry(_: OneProcess, seconds: float = 15.0) -> None:
     """Let the time pass for which a step waits in vain: once this process has nothing to do."""
-    loop = asyncio.get_running_loop()
-    assert isinstance(loop, ManualLoop)
+    loop = manual_loop()
 
     def look(used_s: float) -> None:
         now_s = time.process_time()

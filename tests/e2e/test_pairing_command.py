@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
 from bumble.smp import ErrorCode
 
 from bluetooth_phone import bluetooth_phone
@@ -22,7 +21,7 @@ from chargepin.charger.kept import address_of
 from chargepin.charger.store import SQLiteStore
 from chargepin.cli.pairing import Window
 from chargepin.cli.terminal import Terminal, use
-from chargepin.machine.clock import ManualLoop
+from manual_loop import manual_loop
 
 COMMAND = [sys.executable, "-m", "chargepin"]
 PATIENCE_S = 60.0
@@ -158,16 +157,10 @@ class Screen(io.StringIO):
         return True
 
 
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, type[ManualLoop]]]:
-    return ("asyncio", {"loop_factory": ManualLoop})
-
-
 async def test_at_a_terminal_the_time_that_is_left_counts_down() -> None:
     screen = Screen()
     use(Terminal(Screen(), screen, screen))
-    loop = asyncio.get_running_loop()
-    assert isinstance(loop, ManualLoop)
+    loop = manual_loop()
 
     async def notices() -> AsyncGenerator[PairingNotice, None]:
         yield PairingCode("012345", 120, 10)

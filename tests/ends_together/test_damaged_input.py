@@ -29,8 +29,8 @@ from chargepin.core.identity import (
     RefusalCode,
 )
 from chargepin.core.passcode import Passcode
-from chargepin.machine.clock import ManualLoop
-from ends import PATIENCE_S, SERIAL, Answers, Ends, Phone, both_ends, manual_loop
+from ends import PATIENCE_S, SERIAL, Answers, Ends, Phone, both_ends
+from manual_loop import ManualLoop, manual_loop
 
 
 class Raw:

@@ -19,7 +19,8 @@ from chargepin.app.connect import holding
 from chargepin.app.holding import Broken, Connected, GivenUp, Holder, Lent, Notice
 from chargepin.app.lending import ask_holders
 from chargepin.charger.air import Air
-from ends import SERIAL, Answers, Ends, Phone, both_ends, manual_loop
+from ends import SERIAL, Answers, Ends, Phone, both_ends
+from manual_loop import manual_loop
 
 PATIENCE_S = 2000.0
 

@@ -24,7 +24,8 @@ from chargepin.core import bapi, log
 from chargepin.core.bonds import BLUETOOTH_CAPACITY
 from chargepin.core.guard import COUNT_FOR_S
 from chargepin.core.slots import ENDS_S, PAIRING_ENDS_S
-from ends import Answers, Ends, Phone, both_ends, manual_loop
+from ends import Answers, Ends, Phone, both_ends
+from manual_loop import manual_loop
 
 NOT_AUTHENTICATED, NOT_AUTHORIZED, NOT_ENCRYPTED = 0x05, 0x08, 0x0F
 PATIENCE_S = 200.0

@@ -11,7 +11,8 @@ from chargepin.app.ports import Known
 from chargepin.core.catalogue import Version
 from chargepin.core.durable import Mode
 from chargepin.core.passcode import entered
-from ends import SERIAL, Answers, Ends, Phone, both_ends, manual_loop
+from ends import SERIAL, Answers, Ends, Phone, both_ends
+from manual_loop import manual_loop
 
 
 async def closed(charger: Charger) -> None:

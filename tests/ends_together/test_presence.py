@@ -13,7 +13,8 @@ from chargepin.charger.store import look_into
 from chargepin.core.durable import Mode, Profile
 from chargepin.core.guard_state import FIRST_MINUTES_S
 from chargepin.machine.clock import since_boot_s
-from ends import Ends, both_ends, manual_loop
+from ends import Ends, both_ends
+from manual_loop import manual_loop
 
 PATIENCE_S = 20.0
 

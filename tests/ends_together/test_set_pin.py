@@ -11,8 +11,9 @@ from bluetooth_phone import BluetoothLink, bluetooth_phone
 from chargepin.charger.kept import address_of
 from chargepin.core.lockout import FIRST_WAIT_S, FREE_TRIES
 from chargepin.core.passcode import Passcode
-from ends import both_ends, manual_loop
+from ends import both_ends
 from ends_together.test_pairing_window import House, a_house, drawing, logged
+from manual_loop import manual_loop
 
 CODE = 271_828
 WRONG_PARAMETER, NOT_SUPPORTED, NOT_NOW = 2, 4, 5

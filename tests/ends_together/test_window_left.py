@@ -18,7 +18,7 @@ from chargepin.charger.pairing import STEP_MAX_S
 from chargepin.core.gatt import Layout
 from chargepin.core.pairing_window import WINDOW_S
 from charger.initiator import Typing, failed
-from ends import SERIAL, Answers, Phone, both_ends, manual_loop
+from ends import SERIAL, Answers, Phone, both_ends
 from ends_together.test_pairing_window import (
     NOT_AUTHENTICATED,
     NOT_AUTHORIZED,
@@ -27,6 +27,7 @@ from ends_together.test_pairing_window import (
     drawing,
     logged,
 )
+from manual_loop import manual_loop
 
 CODES = (271_828, 314_159, 141_421)
 

@@ -29,7 +29,7 @@ from types import CodeType, FrameType
 from typing import Any, Final, TypeAlias
 
 import chargepin
-from chargepin.machine.clock import ManualLoop
+from manual_loop import ManualLoop
 
 HERE: Final = Path(__file__).parent
 SOURCES: Final = str(Path(chargepin.__file__).parent)

@@ -4,18 +4,8 @@ import time
 
 import pytest
 
-from chargepin.machine.clock import ManualLoop, running_s, unix_s
-
-
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, type[ManualLoop]]]:
-    return ("asyncio", {"loop_factory": ManualLoop})
-
-
-def manual_loop() -> ManualLoop:
-    loop = asyncio.get_running_loop()
-    assert isinstance(loop, ManualLoop)
-    return loop
+from chargepin.machine.clock import running_s, unix_s
+from manual_loop import manual_loop
 
 
 async def test_advancing_runs_the_timers_that_are_due_and_no_others() -> None:
