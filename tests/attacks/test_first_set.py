@@ -17,7 +17,7 @@ from attacks.report import Row, Tell
 from attacks.stage import Line, code_at, guessed
 from attacks.twin import Twin, twin
 from chargepin.app import errors
-from chargepin.core import handshake, identity
+from chargepin.core import gatt, handshake, identity
 from chargepin.core.channel import Direction, Opener, Sealer
 from chargepin.core.identity import MessageType, Params, Receipt
 from docs import mini_client as mini
@@ -142,6 +142,7 @@ async def set_between(ends: Ends, owner: Phone, key: Ed25519PrivateKey | None = 
     """The owner has a passcode assigned, through the one between."""
     third = Third(await Line.of(await ends.phone("between")), key)
     async with twin(ends, third.talk) as it:
+        it.hint_shown = await third.line.link.read(gatt.PASSCODE_HINT.uuid)
         try:
             charger = await it.lure(owner)
             await charger.set_passcode()

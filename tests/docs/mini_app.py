@@ -95,6 +95,8 @@ class Client:
         granted = self.opened(answer)
         if granted.get("ev") != "granted":
             raise Broken("the first record is the event granted")
+        if bytes.fromhex(granted.pop("nonce")) != self.hint.nonce:
+            raise Broken("the charger's link is another one")
         if params.credential == OPEN:
             signature = bytes.fromhex(granted.pop("signature"))
             check(params.identity, signature, b"chargepin open 1" + outcome.exporter)

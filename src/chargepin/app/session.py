@@ -22,6 +22,10 @@ T = TypeVar("T")
 ANSWER_WITHIN_S = 10.0
 SLOW_ANSWER_WITHIN_S = 30.0
 UNANSWERED_CHUNKS = 16
+_BETWEEN = (
+    "The charger knows of another connection than this one: somebody may stand between this app and"
+    " it. Nothing was sent. Go close to the charger and try again."
+)
 
 
 class WasRefused(Exception):
@@ -131,6 +135,10 @@ class Session:
         self._granted = asyncio.get_running_loop().create_future()
         await self._send(bytes([MessageType.CONFIRM_P]) + proof.confirm_p)
         granted = await self._within(self._granted, may_have_happened=False)
+        # With another nonce than the link's, the charger did not know a bond by its tag; whoever
+        # falls back on the passcode then would give up a bond that is still good.
+        if self._hint is None or granted.get("nonce") != self._hint.nonce.hex():
+            raise IdentityMismatch(_BETWEEN)
         if params.credential is Credential.OPEN:
             _refuse_third(params.identity, keys.exporter, granted.get("signature"))
         return granted
@@ -273,10 +281,7 @@ def _refuse_third(charger: bytes, exporter: bytes, signature: object) -> None:
     try:
         identity.verify_open(charger, exporter, bytes.fromhex(str(signature)))
     except ValueError as error:  # an IdentityError, or no hex
-        raise IdentityMismatch(
-            "The charger has not signed this connection: somebody may stand between this app and"
-            " it. Nothing was sent. Go close to the charger and try again."
-        ) from error
+        raise IdentityMismatch(_BETWEEN) from error
 
 
 def refused(error: bapi.Refused) -> Exception:

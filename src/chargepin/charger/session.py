@@ -148,6 +148,7 @@ class Session:
             "role": order.role.word,
             "generation": guard.durable.generation,
             "bond": order.bond_id,
+            "nonce": self.connection_nonce.hex(),
         }
         if self._response is not None:
             keys = self._response.keys
