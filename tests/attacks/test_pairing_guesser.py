@@ -13,6 +13,7 @@ from bumble import hci
 
 from attacks.bits import ROUNDS, Guesser
 from attacks.report import Row, Tell
+from chargepin.charger.air import LinkClosed, LinkEnd
 from chargepin.charger.dialog import PairingDialog
 from chargepin.charger.pairing import BondsInMemory, Pairings
 from chargepin.charger.rights import Rights
@@ -57,6 +58,10 @@ class Door:
         self.said.clear()
         self._dialog.open(OWNER, "")
 
+    def leave(self) -> None:
+        """The owner's link ends."""
+        self._dialog.heard(LinkClosed(OWNER, LinkEnd.LOST))
+
     def close(self) -> None:
         self._pairings.closed(self._stranger)
 
@@ -95,6 +100,19 @@ def watched(draw: Draw, windows: int) -> Guesser:
     return guesser
 
 
+def left_alone(draw: Draw, windows: int) -> Guesser:
+    """Let it use all that is left once whoever opened a window has gone."""
+    door = Door(draw)
+    guesser = Guesser(door, random.Random(SEED))  # noqa: S311 - the same guesses in every run
+    for _ in range(windows):
+        door.open()
+        door.leave()
+        while door.is_open and guesser.attempts_until_in is None:
+            guesser.attempt()
+        assert door.said == ["pairing_code"]
+    return guesser
+
+
 def drawing(seed: int) -> Draw:
     return random.Random(seed).randrange  # noqa: S311 - the same codes in every run
 
@@ -125,5 +143,28 @@ async def test_bit_by_bit_against_codes_that_are_used_once(tell: Tell) -> None:
             f"a code that stays: in after {mean(needed):.1f} attempts, at most {max(needed)}",
             "a fresh code for every attempt, spent before the charger commits to anything; ten"
             " attempts per window",
+        )
+    )
+
+
+async def test_bit_by_bit_against_windows_whose_openers_have_left(tell: Tell) -> None:
+    guesser = left_alone(drawing(SEED), WINDOWS)
+    assert guesser.attempts_until_in is None
+    assert len(guesser.passed) == WINDOWS  # one attempt each, and no more
+    assert 0.7 < mean(guesser.passed) < 1.3
+
+    draw = random.Random(SEED + 2)  # noqa: S311 - as above
+    stayed = [watched(constant(draw.randrange(1_000_000)), 2) for _ in range(10)]
+    needed = [each.attempts_until_in or 99 for each in stayed]
+    assert max(needed) <= ROUNDS
+    tell(
+        Row(
+            "11 guesser, nobody looks on",
+            len(guesser.passed),
+            f"nothing: {WINDOWS} windows that were walked away from, one attempt in each",
+            "the code that was shown last, good for more than one attempt: in after"
+            f" {mean(needed):.1f} attempts, at most {max(needed)}",
+            "whoever opened the window has gone: one attempt with what it was shown, then the"
+            " window closes; 1 in 1,000,000",
         )
     )

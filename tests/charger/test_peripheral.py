@@ -578,9 +578,11 @@ async def test_a_controller_with_no_link_to_spare_advertises_when_one_ends(rig: 
     connection = await rig.connected(phone)
     await Peer(connection).request_mtu(100)
     assert not rig.charger.lost.done()
+    assert rig.charger.full
     rig.controller.refused.clear()
     await connection.disconnect()
     await rig.connected(phone)
+    assert not rig.charger.full
 
 
 async def test_a_phone_that_connects_while_the_charger_stops_is_hung_up_on(rig: Rig) -> None:

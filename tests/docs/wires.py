@@ -133,6 +133,10 @@ class Wires:
     def links(self) -> Sequence[int]:
         return tuple(self.wires)
 
+    @property
+    def full(self) -> bool:
+        return False
+
 
 @asynccontextmanager
 async def charger_at(

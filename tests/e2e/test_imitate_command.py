@@ -18,6 +18,7 @@ USAGE, NOT_DONE = 2, 1
         (("--imitate", "6.11.26", "--profile", "eu"), USAGE, "insecure on purpose"),
         (("--command-mode",), USAGE, "--command-mode is for --imitate"),
         (("--imitate", "6.13", "--command-mode"), NOT_DONE, "ublox module has no command shell"),
+        (("--imitate", "6.11.26", "--links", "2"), USAGE, "says how many links"),
         (("--imitate", "6.7.17"), NOT_DONE, "6.7.17 is not imitated; 375, 6.1.12"),
         (("--imitate", "6.11.26", "--radio", "usb:0"), NOT_DONE, "on a virtual radio only"),
         (("--imitate", "6.11.26", "--radio", "hci-socket:0"), NOT_DONE, "on a virtual radio only"),

@@ -84,12 +84,12 @@ async def served(*arguments: str) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def programs(directory: Path) -> AsyncIterator[Programs]:
+async def programs(directory: Path, *more: str) -> AsyncIterator[Programs]:
     data = directory / "charger"
     async with AsyncExitStack() as running:
         radio = served("radio", "--listen", "tcp:127.0.0.1:0")
         listen = await running.enter_async_context(radio)
-        of = ("--serial", "123456", "--radio", listen, "--data", str(data))
+        of = ("--serial", "123456", "--radio", listen, "--data", str(data), *more)
         await running.enter_async_context(served("charger", *of))
         store = SQLiteStore(data)
         address = address_of(store)
@@ -131,7 +131,52 @@ async def test_the_codes_are_shown_and_a_phone_pairs_by_them(tmp_path: Path) -> 
             await link.hung_up()
 
 
-async def test_ctrl_c_closes_the_window(tmp_path: Path) -> None:
+async def test_where_there_is_one_link_the_command_makes_room_and_comes_back(
+    tmp_path: Path,
+) -> None:
+    async with programs(tmp_path, "--links", "1") as them:
+        await them.run("passcode", "set", "123456")
+        opened = await them.start("pairing", "open", "123456", "--name", "Bob's phone")
+        code = await next_code(opened.stdout)
+        assert opened.stdout is not None
+        line = await opened.stdout.readline()
+        assert b"has hung up to make room: now type the code" in line
+        async with bluetooth_phone(them.listen, them.charger) as phone:
+            link = await phone.pair(code)
+            assert await link.value("r_lck") == 0
+            await link.close()
+        opened.send_signal(signal.SIGINT)
+        out, told = await opened.communicate()
+        assert opened.returncode == 0, (out, told)
+        assert b"Paired with Bob's phone." in out
+
+        opened = await them.start("pairing", "open", "123456", "--json")
+        code = await next_code(opened.stderr)
+        async with bluetooth_phone(them.listen, them.charger) as phone:
+            link = await phone.connected()
+            wrong = f"{(int(code) + 1) % 1_000_000:06}"
+            assert await link.pair(phone.typist, wrong) == ErrorCode.CONFIRM_VALUE_FAILED
+            await link.close()
+        opened.send_signal(signal.SIGINT)
+        out, told = await opened.communicate()
+        assert opened.returncode == 1, (out, told)
+        wanted = {"charger": "WB123456", "paired": None, "id": None}
+        assert json.loads(out) == {**wanted, "attempts": 1, "why": "attempts"}
+
+        opened = await them.start("pairing", "open", "123456", "--json")
+        code = await next_code(opened.stderr)
+        async with bluetooth_phone(them.listen, them.charger) as phone:
+            await phone.pair(code)  # and stays on the only link
+            opened.send_signal(signal.SIGINT)
+            out, told = await opened.communicate()
+        assert opened.returncode == 3, (out, told)
+        assert json.loads(out)["error"]["may_have_happened"]
+        assert b"`chargepin phones list WB123456`" in out
+
+
+async def test_ctrl_c_closes_the_window_and_a_kill_leaves_it_open_for_one_attempt(
+    tmp_path: Path,
+) -> None:
     async with programs(tmp_path) as them:
         await them.run("passcode", "set", "123456")
         opened = await them.start("pairing", "open", "123456")
@@ -145,6 +190,12 @@ async def test_ctrl_c_closes_the_window(tmp_path: Path) -> None:
             link = await phone.connected()
             refused = await link.pair(phone.typist, "271828")
             assert refused == ErrorCode.PAIRING_NOT_SUPPORTED
+            await link.close()
+            opened = await them.start("pairing", "open", "123456")
+            code = await next_code(opened.stdout)
+            opened.kill()
+            await opened.communicate()
+            await phone.pair(code)
 
 
 # ---- at a terminal ----------------------------------------------------------------------------

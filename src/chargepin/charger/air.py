@@ -200,3 +200,7 @@ class Air(Protocol):
 
     @property
     def links(self) -> Sequence[int]: ...
+
+    @property
+    def full(self) -> bool:
+        """Whether the controller would not take one more link when it was last told to."""

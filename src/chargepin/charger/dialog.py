@@ -36,8 +36,8 @@ class PairingDialog:
     """At most one window at a time.
 
     guard: the state as it is now. now_s: running seconds. say: sends an event to a link's session.
-    log: takes an entry for the security log; no code in it. stays: whether there is room for a
-    phone beside who opens the window.
+    log: takes an entry for the security log; no code in it. stays: whether the radio is made
+    for a phone beside who opens the window.
     """
 
     def __init__(
@@ -67,7 +67,8 @@ class PairingDialog:
     @property
     def terms(self) -> Mapping[str, object]:
         """What a window will be, for who opens it."""
-        return {"seconds": int(WINDOW_S), "attempts": ATTEMPTS_MAX, "stays": self._stays}
+        stays = self._stays and not self._air.full
+        return {"seconds": int(WINDOW_S), "attempts": ATTEMPTS_MAX, "stays": stays}
 
     @property
     def watched(self) -> bool:

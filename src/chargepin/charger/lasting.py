@@ -116,6 +116,10 @@ class LastingAir:
     def links(self) -> Sequence[int]:
         return self._peripheral.links
 
+    @property
+    def full(self) -> bool:
+        return self._peripheral.full
+
     # ---- inside -----------------------------------------------------------------------------
 
     async def _come_back(self) -> None:

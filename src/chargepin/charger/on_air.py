@@ -86,6 +86,7 @@ class OnAir:
         self._lost = lost
         self._wanted = False
         self._advertising = False
+        self.full = False
         self._stopping = False
         self._adjusting: asyncio.Task[None] | None = None
         self._nobody = asyncio.Event()
@@ -274,7 +275,9 @@ class OnAir:
         while self._advertising != self._wanted:
             # Noted before the controller is asked: a peer may connect before its answer is read.
             self._advertising = enable = self._wanted
-            if not await self.host.advertise(enable=enable):
+            done = await self.host.advertise(enable=enable)
+            self.full = enable and not done
+            if not done:
                 self._advertising = False
                 if enable and not self.links:  # with nothing to wait for
                     self._lost()

@@ -132,6 +132,10 @@ class Peripheral:
         return () if self._on_air is None else tuple(self._on_air.links)
 
     @property
+    def full(self) -> bool:
+        return self._on_air is not None and self._on_air.full
+
+    @property
     def company(self) -> int | None:
         """Who made the controller, as its number; None off the air."""
         return None if self._on_air is None else self._on_air.host.company

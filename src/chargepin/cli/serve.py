@@ -97,6 +97,15 @@ def charger(
         str | None,
         typer.Option(help="bgx, ublox or zentri; otherwise the one of the family."),
     ] = None,
+    links: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=7,
+            help="How many phones its radio carries at a time; real ones carry one.",
+            show_default="7, with Zentri 1",
+        ),
+    ] = None,
     factory_passcode_file: Annotated[
         Path | None, typer.Option(help="A passcode that is on from the first start.")
     ] = None,
@@ -130,6 +139,8 @@ def charger(
     if imitate is not None:
         if software is not None:
             raise typer.BadParameter("--imitate names the software: leave --software out")
+        if links is not None:
+            raise typer.BadParameter("--imitate says how many links there are")
         if profile != "none":
             raise typer.BadParameter("--imitate has no profile: it is insecure on purpose")
         _started(
@@ -166,6 +177,7 @@ def charger(
             radio_module=radio_module,
             profile=profile,
             powered_s_ago=since_boot_s() if power_up is PowerUp.BOOT else 0.0,
+            links=links,
         )
         if setup.family.evidence is Evidence.SIMULATED_ONLY:
             terminal().warn(f"{setup.family.display_name}: simulated only, {setup.family.why}.")
