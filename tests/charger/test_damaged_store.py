@@ -1,5 +1,6 @@
 """A charger's files, damaged or put back: what is lost is sealed, and never taken for new."""
 
+import shutil
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
@@ -197,6 +198,29 @@ def test_a_state_that_is_older_than_its_log_is_sealed(tmp_path: Path) -> None:
     durable = found(tmp_path)
     assert durable is not None
     assert durable.mode is Mode.SEALED
+
+
+@pytest.mark.parametrize("back", [1, 30_000, 60_000])
+def test_commits_that_a_power_cut_left_in_the_write_ahead_log_do_not_vanish(
+    tmp_path: Path, back: int
+) -> None:
+    store = SQLiteStore(tmp_path / "on")
+    for charged in range(8):
+        at = replace(PROTECTED, lockout=Lockout(charged=charged))
+        store.commit(at, [Entry("attempt", {"charged": charged})], 1)
+    shutil.copytree(tmp_path / "on", tmp_path / "cut")
+    store.close()
+    beside = tmp_path / "cut" / "charger.sqlite-wal"
+    changed = bytearray(beside.read_bytes())
+    changed[-back] ^= 1
+    beside.write_bytes(changed)
+    durable = found(tmp_path / "cut")
+    assert durable is not None
+    if back == 1:  # as if the cut had come a moment earlier
+        assert (durable.mode, durable.lockout.charged) == (Mode.PROTECTED, 6)
+    else:
+        assert durable.mode is Mode.SEALED
+        assert (tmp_path / "cut" / "charger.sqlite.corrupt-1-wal").read_bytes() == changed
 
 
 def test_files_from_before_there_were_checksums_are_taken_over_once(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from chargepin.machine.database import (
     DatabaseCorrupt,
+    finding_damage,
     open_database,
     set_database_aside,
     writing,
@@ -166,6 +167,58 @@ def test_a_log_left_behind_is_never_taken_for_the_next_databases(path: Path) -> 
     fresh = open_database(path)
     assert fresh.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
     fresh.close()
+
+
+def test_a_log_without_its_database_is_kept_and_not_taken_for_the_next_ones(path: Path) -> None:
+    """As a power cut leaves it between two renames."""
+    connection = open_database(path)
+    connection.execute("CREATE TABLE phone (name TEXT)")
+    wal = path.with_name("state.db-wal")
+    written = wal.read_bytes()
+    connection.close()
+    path.unlink()
+    wal.write_bytes(written)
+    fresh = open_database(path)
+    assert fresh.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+    assert path.with_name("state.db-wal.corrupt-1").read_bytes() == written
+    fresh.close()
+
+
+@pytest.mark.parametrize(
+    ("at", "value"),
+    [(18, 9), (19, 9), (47, 9), (63, 1), (0, 0)],
+    ids=["may not be written", "may not be read", "unknown schema", "another version", "no magic"],
+)
+def test_a_damaged_header_is_damage_and_no_trouble_of_the_disk(
+    path: Path, at: int, value: int
+) -> None:
+    open_database(path).execute("CREATE TABLE phone (name TEXT)").connection.close()
+    content = bytearray(path.read_bytes())
+    content[at] = value
+    path.write_bytes(content)
+
+    def write() -> int:
+        connection = open_database(path)
+        try:
+            with finding_damage(path):
+                connection.execute("INSERT INTO phone VALUES ('a')")
+                return int(connection.execute("PRAGMA user_version").fetchone()[0])
+        finally:
+            connection.close()
+
+    if at == 63:
+        assert write() == 1  # for its user to judge
+    else:
+        with pytest.raises(DatabaseCorrupt):
+            write()
+
+
+def test_another_schema_than_was_made_is_damage(connection: sqlite3.Connection, path: Path) -> None:
+    with pytest.raises(DatabaseCorrupt, match="no such table"), finding_damage(path):
+        connection.execute("SELECT name FROM phone")
+    connection.execute("CREATE TABLE phone (name TEXT PRIMARY KEY)")
+    with pytest.raises(sqlite3.IntegrityError), finding_damage(path):
+        connection.execute("INSERT INTO phone VALUES ('a'), ('a')")
 
 
 def test_a_missing_directory_is_an_os_error(tmp_path: Path) -> None:

@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from chargepin.machine.files import private_directory, read_private, set_aside, write_private
+from chargepin.machine.files import (
+    keep_aside,
+    private_directory,
+    read_private,
+    set_aside,
+    write_private,
+)
 
 _WRITE_TOO_MUCH = """
 import pathlib, sys
@@ -123,3 +129,13 @@ def test_what_belongs_to_a_file_goes_with_it(tmp_path: Path) -> None:
     aside = set_aside(tmp_path / "db", "-wal", "-shm")
     assert aside.name == "db.corrupt-1"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["db.corrupt-1", "db.corrupt-1-wal"]
+
+
+def test_what_is_kept_aside_is_private_and_kept_once(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    first = keep_aside(path, b"first")
+    assert keep_aside(path, b"second").name == "log.corrupt-2"
+    assert keep_aside(path, b"first") == first == tmp_path / "log.corrupt-1"
+    assert first.read_bytes() == b"first"
+    assert stat.S_IMODE(first.stat().st_mode) == 0o600
+    assert len(list(tmp_path.iterdir())) == 2

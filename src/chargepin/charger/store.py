@@ -27,6 +27,7 @@ from chargepin.core.decoding import Undecodable, decoded
 from chargepin.core.durable import Durable, Mode
 from chargepin.core.guard_state import Entry
 from chargepin.core.log import LogBroken
+from chargepin.machine import wal
 from chargepin.machine.database import (
     DatabaseCorrupt,
     finding_damage,
@@ -190,6 +191,8 @@ class SQLiteStore:
     # ---- opening --------------------------------------------------------------------------
 
     def _open(self, path: Path, check: Callable[[KeptRows], None] = lambda _: None) -> None:
+        if wal.is_damaged(path):
+            raise StateDamaged("its newest commits are lost")
         connection = open_database(path)
         rows, lines = KeptRows(), self._new_log()
         try:
@@ -205,6 +208,7 @@ class SQLiteStore:
                 lines.read(connection, head)
                 if rows.unsettled:
                     rows.settle(connection, lines.head)
+            _emptied(connection)  # a torn commit must not be taken for damage at the next start
         except BaseException:
             connection.close()
             raise
@@ -280,8 +284,8 @@ class SQLiteStore:
 
         copies: and from damaged databases and logs that were set aside.
         """
-        with self._lock, suppress(sqlite3.Error):
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        with self._lock:
+            _emptied(self._connection)
         for copy in self._directory.glob("*.corrupt-*") if copies else ():
             if _DATABASE in copy.name or _LOG_ASIDE in copy.name:
                 with suppress(OSError):
@@ -295,6 +299,12 @@ class SQLiteStore:
             # The database is the authority; after its loss one more is added to what is here.
             write_identity(self._directory, now)
             self._identity = now
+
+
+def _emptied(connection: sqlite3.Connection) -> None:
+    """Take the write-ahead log into the database, if there is room, so that it begins anew."""
+    with suppress(sqlite3.Error):
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
 # ---- from the outside ---------------------------------------------------------------------------
