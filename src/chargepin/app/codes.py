@@ -122,6 +122,6 @@ class Codes:
             raise Cancelled("Nobody is there to ask.")
         question = (
             f"{name} wants a Bluetooth code typed within 30 seconds (6 digits; the maker's app or"
-            " the charger's owner has it): "
+            " the charger's owner has it; never a passcode that chargepin assigned): "
         )
         return (await asked(self._prompt, question)).digits
