@@ -7,12 +7,16 @@ from collections.abc import Awaitable, Callable, Coroutine
 from enum import Enum
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from chargepin.cli.options import finish, group
 from chargepin.cli.terminal import terminal
+
+if TYPE_CHECKING:
+    from chargepin.charger.imitation.program import ImitatedSetup
+    from chargepin.charger.setup import Setup
 
 
 class PowerUp(Enum):
@@ -136,39 +140,11 @@ def charger(
     if not chosen:
         raise typer.BadParameter("name a radio, such as --radio tcp:127.0.0.1:9370")
 
-    if imitate is not None:
-        if software is not None:
-            raise typer.BadParameter("--imitate names the software: leave --software out")
-        if links is not None:
-            raise typer.BadParameter("--imitate says how many links there are")
-        if profile != "none":
-            raise typer.BadParameter("--imitate has no profile: it is insecure on purpose")
-        _started(
-            partial(
-                _imitating,
-                chosen,
-                imitate,
-                serial,
-                data,
-                model,
-                radio_module,
-                factory_passcode_file,
-                command_mode=command_mode,
-            )
-        )
-        return
-    if command_mode:
-        raise typer.BadParameter("--command-mode is for --imitate")
-
-    async def serving() -> None:
-        from chargepin.charger.daemon import Daemon
+    def own() -> "Setup":
         from chargepin.charger.setup import setup_of
-        from chargepin.core.catalogue import Evidence
         from chargepin.machine.clock import since_boot_s
-        from chargepin.machine.controller import quiet
 
-        quiet(after="bumble.host")
-        setup = setup_of(
+        return setup_of(
             serial=serial,
             model=model or "pulsar-plus",
             software=software or "6.7.17",
@@ -179,42 +155,57 @@ def charger(
             powered_s_ago=since_boot_s() if power_up is PowerUp.BOOT else 0.0,
             links=links,
         )
-        if setup.family.evidence is Evidence.SIMULATED_ONLY:
-            terminal().warn(f"{setup.family.display_name}: simulated only, {setup.family.why}.")
-        daemon = await Daemon.start(setup, chosen, terminal().warn)
-        try:
-            ready(daemon.listen)
-            await until_told(daemon.run())
-        finally:
-            await daemon.close()
 
-    _started(serving)
+    def imitated(version: str) -> "ImitatedSetup":
+        from chargepin.charger.imitation import imitated_setup
+
+        return imitated_setup(
+            version=version,
+            serial=serial,
+            directory=data,
+            model=model,
+            radio_module=radio_module,
+            factory_passcode_file=factory_passcode_file,
+            command_mode=command_mode,
+        )
+
+    if imitate is None:
+        if command_mode:
+            raise typer.BadParameter("--command-mode is for --imitate")
+        _started(partial(_serving, chosen, own))
+        return
+    if software is not None:
+        raise typer.BadParameter("--imitate names the software: leave --software out")
+    if links is not None:
+        raise typer.BadParameter("--imitate says how many links there are")
+    if profile != "none":
+        raise typer.BadParameter("--imitate has no profile: it is insecure on purpose")
+    _started(partial(_imitating, chosen, partial(imitated, imitate)))
 
 
-async def _imitating(
-    radio: str,
-    version: str,
-    serial: str,
-    data: Path,
-    model: str | None,
-    radio_module: str | None,
-    factory_passcode_file: Path | None,
-    *,
-    command_mode: bool,
-) -> None:
-    from chargepin.charger.imitation import Imitator, imitated_setup
+async def _serving(radio: str, setup_of: "Callable[[], Setup]") -> None:
+    from chargepin.charger.daemon import Daemon
+    from chargepin.core.catalogue import Evidence
+    from chargepin.machine.controller import quiet
+
+    quiet(after="bumble.host")
+    setup = setup_of()
+    if setup.family.evidence is Evidence.SIMULATED_ONLY:
+        terminal().warn(f"{setup.family.display_name}: simulated only, {setup.family.why}.")
+    daemon = await Daemon.start(setup, radio, terminal().warn)
+    try:
+        ready(daemon.listen)
+        await until_told(daemon.run())
+    finally:
+        await daemon.close()
+
+
+async def _imitating(radio: str, setup_of: "Callable[[], ImitatedSetup]") -> None:
+    from chargepin.charger.imitation import Imitator
     from chargepin.machine.controller import quiet
 
     quiet()
-    setup = imitated_setup(
-        version=version,
-        serial=serial,
-        directory=data,
-        model=model,
-        radio_module=radio_module,
-        factory_passcode_file=factory_passcode_file,
-        command_mode=command_mode,
-    )
+    setup = setup_of()
     imitator = await Imitator.start(setup, radio, terminal().warn)
     try:
         ready(imitator.listen, imitates=setup.imitation.name)
