@@ -2,11 +2,13 @@
 
 import sqlite3
 import stat
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from chargepin.charger.ports import StoreFailed
 from chargepin.charger.store import SQLiteStore, look_into
@@ -180,6 +182,23 @@ def test_a_head_that_nobody_knows_any_more_is_not_made_up(tmp_path: Path, newest
     assert store.head == Head(12, bytes(32))
     write(store, 1)
     assert look_into(tmp_path).entries[0].sequence == 13
+    store.close()
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.dictionaries(st.text(), st.text() | st.integers(), max_size=3), max_size=4))
+def test_nothing_that_somebody_says_damages_the_log(
+    tmp_path: Path, said: list[dict[str, str | int]]
+) -> None:
+    store = opened(tmp_path)
+    for detail in said:
+        with suppress(ValueError):  # what has no encoding is not written at all
+            store.commit(PROTECTED, [Entry("pairing_failed", detail)], 7)
+    store.close()
+    store = opened(tmp_path)
+    write(store, 1)
+    assert store.load() == charged(0)
+    assert log_summary.broken_off(look_into(tmp_path).entries) is None
     store.close()
 
 

@@ -1,10 +1,13 @@
 """`chargepin log`, as people and programs use it."""
 
 import json
+import sqlite3
+from contextlib import closing
 
-from chargepin.cli.log import SAID, names_in, sentence, when
-from chargepin.core.log import EMPTY, Detail, append
-from chargepin.core.log_events import KINDS, STRANGERS
+from chargepin.app.log import SecurityLog
+from chargepin.cli.log import SAID, _lines, names_in, sentence, when
+from chargepin.core.log import EMPTY, Detail, Head, append
+from chargepin.core.log_events import DAMAGED, KINDS, STRANGERS
 from e2e.cutting import Person, Scene
 from e2e.programs import NAME
 
@@ -73,3 +76,36 @@ async def test_the_log_is_read_exported_and_puts_the_notice_of_tampering_away(on
     newest = await me.done("log", NAME, "--after", str(len(lines) - 1))
     assert [entry["sequence"] for entry in newest["entries"]] == [len(lines)]
     await charger.kill()
+
+
+async def test_a_log_that_was_damaged_is_told_for_what_it_is(on: Scene) -> None:
+    charger, me = await on.running(), Person(on, on.directory / "me")
+    await me.done("passcode", "set", NAME)
+    assert (await me.done("log", NAME))["broken_off"] is None
+    await charger.kill()
+    with closing(sqlite3.connect(on.files / "charger.sqlite")) as connection:
+        connection.execute("DELETE FROM log WHERE sequence = 2")
+        connection.commit()
+    charger = await on.running()
+    code, document = await me.types("log", NAME)
+    assert (code, document["verified"]) == (1, False)
+    assert "was broken off" in document["finding"]
+    first = document["entries"][0]
+    assert (first["event"], first["ocpp"]) == ("log_damaged", "SecurityLogWasCleared")
+    aside = on.files / first["detail"]["kept_aside_as"]
+    assert b"passcode_entered" in aside.read_bytes()
+    assert aside.stat().st_mode & 0o777 == 0o600
+
+    again = await me.done("log", NAME)
+    assert (again["verified"], again["broken_off"]) == (True, first["sequence"])
+    await charger.kill()
+
+
+def test_what_is_shown_of_it_is_never_plainly_well() -> None:
+    detail: Detail = {"begins": 4, "found": "it is", "kept_aside_as": "security-log.corrupt-1"}
+    first = append(Head(4, bytes(32)), unix_s=0, running_s=0.0, event=DAMAGED, detail=detail)
+    found = SecurityLog((first,), Head(4, bytes(32)), first.head, {})
+    *_, told, last = _lines(found)
+    assert "THE LOG WAS DAMAGED (it is)" in told
+    assert "up to entry 4 is in the charger's file security-log.corrupt-1" in told
+    assert last == "1 entries, and the chain of them holds since entry 5, where it was begun anew."
