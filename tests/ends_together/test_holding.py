@@ -19,6 +19,7 @@ from chargepin.app.connect import holding
 from chargepin.app.holding import Broken, Connected, GivenUp, Holder, Lent, Notice
 from chargepin.app.lending import ask_holders
 from chargepin.charger.air import Air
+from chargepin.radio import serve_radio
 from ends import SERIAL, Answers, Ends, Phone, both_ends
 from manual_loop import manual_loop
 
@@ -214,6 +215,26 @@ async def test_a_program_holds_a_charger_with_the_library_alone(tmp_path: Path) 
             await ask_holders(home, SERIAL, 0)
             assert (await (await held.connected()).status()).state == "ready"
         assert not list(home.glob("*.sock"))
+
+
+async def test_it_outlives_the_radio_that_it_began_on(tmp_path: Path) -> None:
+    """An adapter is pulled out and put back, or the system's Bluetooth is started anew."""
+    notices: list[Notice] = []
+    async with both_ends(tmp_path / "charger") as ends:
+        await ends.switch_on()
+        where = ends.room.address
+        async with chargepin.hold(
+            "WB123456", home=tmp_path / "home", radio=where, on_notice=notices.append
+        ) as held:
+            await ends.switch_off()
+            await ends.room.close()
+            await until(lambda: len(waits(notices)) == 3, passing_s=0.05)
+            ends.room = await serve_radio("127.0.0.1", int(where.rpartition(":")[2]))
+            await ends.switch_on()
+            await until(lambda: Connected() in notices, passing_s=0.01)
+            assert await held.call("r_sn_") == SERIAL
+        gone = [str(notice.reason) for notice in notices if isinstance(notice, Broken)]
+        assert "is gone" in gone[1]
 
 
 async def test_what_another_scanner_found_is_taken_too(tmp_path: Path) -> None:

@@ -3,9 +3,10 @@
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -13,7 +14,7 @@ from chargepin import __version__
 from chargepin.app.client import Charger, enter, find, heard
 from chargepin.app.codes import Codes
 from chargepin.app.entering import Surroundings
-from chargepin.app.errors import AccountRefused, NoRadio
+from chargepin.app.errors import AccountRefused, LinkLost, NoRadio
 from chargepin.app.holding import Holder, Notice
 from chargepin.app.home import home_of, settings_of
 from chargepin.app.lending import lendable
@@ -23,6 +24,7 @@ from chargepin.app.ports import (
     Accounts,
     Candidate,
     Found,
+    Link,
     Prompt,
     Radio,
     Vault,
@@ -71,6 +73,47 @@ async def _own_bluetooth(codes: Codes | None) -> Radio:
             f"{error} Or name another radio: --radio tcp:127.0.0.1:9370 is a virtual one that"
             " `chargepin serve radio --listen tcp:127.0.0.1:9370` runs."
         ) from error
+
+
+class RenewedRadio:
+    """The Radio port on a radio that is opened anew once it is lost.
+
+    An adapter may be pulled out and put back, and a computer's Bluetooth be started anew. reopen:
+    opens it as it was opened first; as long as that fails, scanning does.
+    """
+
+    def __init__(self, radio: Radio, reopen: Callable[[], Awaitable[Radio]]) -> None:
+        self._radio = radio
+        self._reopen = reopen
+        self._closed = False
+
+    @property
+    def description(self) -> str:
+        return self._radio.description
+
+    async def scan(self) -> AsyncGenerator[Found, None]:
+        """Yield what is seen. Raises LinkLost; the next scan is on another radio."""
+        try:
+            async with aclosing(self._radio.scan()) as seen:
+                async for found in seen:
+                    yield found
+        except LinkLost:
+            await self.close()
+            with suppress(NoRadio):
+                self._radio = await self._reopen()
+                self._closed = False
+            raise
+
+    async def connect(self, found: Found, *, timeout_s: float) -> Link:
+        return await self._radio.connect(found, timeout_s=timeout_s)
+
+    async def bonded(self, found: Found) -> bool | None:
+        return await self._radio.bonded(found)
+
+    async def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            await self._radio.close()
 
 
 class LateAccount:
@@ -132,12 +175,14 @@ async def surroundings_of(
     place, default_home = home_of(home)
     vault = vault or open_vault(place, default_home=default_home)
     late = account_of(place) if account is None else None
-    opened = radio if radio is not None and not isinstance(radio, str) else None
     codes = Codes(vault, prompt)
-    used = opened or await radio_of(radio if isinstance(radio, str) else None, place, codes)
+    opened: Radio | None = None
+    if radio is None or isinstance(radio, str):
+        opening = partial(radio_of, radio, place, codes)
+        opened = radio = RenewedRadio(await opening(), opening)
     try:
         yield Surroundings(
-            radio=used,
+            radio=radio,
             vault=vault,
             app=APP_VERSION,
             name=settings_of(place).name,
@@ -147,8 +192,8 @@ async def surroundings_of(
             codes=codes,
         )
     finally:
-        if opened is None:
-            await used.close()
+        if opened is not None:
+            await opened.close()
         if late is not None:
             await late.close()
 
