@@ -482,7 +482,10 @@ async def test_a_forgotten_phone_is_hung_up_on_and_finds_the_stock_service_close
         with pytest.raises(errors.ChargerRefused) as unknown:
             await charger.forget_phone(listed.id)
         assert unknown.value.refusal == "no_such_bond"
-        assert await logged(charger, "bluetooth_bond_forgotten") == [{"bond": listed.id}]
+        by = (await charger.phones())[0].id
+        assert await logged(charger, "pairing_window_opened") == [{"by": by}]
+        forgotten = {"bond": listed.id, "by": by}
+        assert await logged(charger, "bluetooth_bond_forgotten") == [forgotten]
         await house.ends.switch_off()
         await house.ends.switch_on()
         await house.phone.cannot_encrypt()

@@ -146,14 +146,14 @@ class Requests:
         caller = Caller(held, inside.guard(), inside.unix_s(), tuple(self._air.phones))
         try:
             outcome = await asyncio.to_thread(self._own.take, request, caller)
-            await self._come_to(outcome, link, session, request.id)
+            await self._come_to(outcome, link, session, request.id, state.who(held))
         except Denied as denied:
             session.deny(request.id, denied.denial)
         except StoreFailed:
             session.deny(request.id, commands.STORAGE_FAILED)
 
     async def _come_to(
-        self, outcome: Outcome, link: int, session: Session, request_id: int
+        self, outcome: Outcome, link: int, session: Session, request_id: int, by: str
     ) -> None:
         match outcome:
             case Tell(value):
@@ -164,7 +164,7 @@ class Requests:
                 session.answers.append((request_id, answer))
                 await self._inside.put(state.Commanded(link, command))
             case OpenWindow(name):
-                await self._may_open_window(link)
+                await self._may_open_window(by)
                 session.reply(request_id, self._dialog.terms)
                 self._dialog.open(link, name)
             case CloseWindow():
@@ -174,14 +174,15 @@ class Requests:
                 held = self._inside.guard().links.get(link)
                 session.reply(request_id, self._dialog.last(held.bond if held else None))
             case ForgetPhone(phone):
-                entry = state.Entry("bluetooth_bond_forgotten", {"bond": phone.bond_id})
+                detail: dict[str, str | int] = {"bond": phone.bond_id, "by": by}
+                entry = state.Entry("bluetooth_bond_forgotten", detail)
                 await self._noted(entry, phone)
                 session.reply(request_id, {})
                 self._forget(phone)
             case _:
                 assert_never(outcome)
 
-    async def _may_open_window(self, link: int) -> None:
+    async def _may_open_window(self, by: str) -> None:
         """Raise Denied, or make place for a window and write it down.
 
         One whose opener has left is of no use to that one any more, so it gives way.
@@ -193,7 +194,7 @@ class Requests:
         closed = self._dialog.end(Why.ASKED)
         if closed is not None:
             await self._noted(closed)
-        await self._noted(state.Entry("pairing_window_opened", {"link": link}))
+        await self._noted(state.Entry("pairing_window_opened", {"by": by}))
 
     async def _noted(self, entry: state.Entry, forget: BluetoothPhone | None = None) -> None:
         if not await self._inside.note(entry, forget):
