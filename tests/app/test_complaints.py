@@ -8,9 +8,11 @@ import asyncio
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from bleak.exc import BleakError
 
 from app.at_imitations import CODE, App, app_at, imitating
 from chargepin.app import errors
@@ -18,6 +20,7 @@ from chargepin.app.client import find
 from chargepin.app.codes import MISTYPED_MAX, NO_GENERATION, GivenPasscode
 from chargepin.app.connect import holding
 from chargepin.app.lending import ask_holders, seek
+from chargepin.app.link_bleak.systems import Elsewhere
 from chargepin.app.link_bumble.central import _NAME
 from chargepin.app.ports import Candidate, Found, Known, Radio
 from chargepin.charger.imitation import IMITATIONS, Imitator
@@ -75,17 +78,21 @@ async def test_1_connected_but_nothing_responds(version: str, tmp_path: Path) ->
     answered("It connects, but nothing responds", "old pairing", "passcode enter", "375")
 
 
-class LikeLinux:
-    """A radio whose links are hung up when pairing is refused, as Linux does it."""
+class Through:
+    """A radio that does what another one does."""
 
     def __init__(self, radio: Radio) -> None:
-        self._radio = radio
+        self.radio = radio
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._radio, name)
+        return getattr(self.radio, name)
+
+
+class LikeLinux(Through):
+    """A radio whose links are hung up when pairing is refused, as Linux does it."""
 
     async def connect(self, found: Found, *, timeout_s: float) -> Any:
-        link: Any = await self._radio.connect(found, timeout_s=timeout_s)
+        link: Any = await self.radio.connect(found, timeout_s=timeout_s)
         pair = link.pair
 
         async def pair_or_end(**how: bool) -> None:
@@ -400,6 +407,41 @@ async def test_10_a_passer_by_can_connect_and_the_owner_is_told(tmp_path: Path) 
         with pytest.raises(errors.PasscodeNeeded):
             await passer_by.enter()
     answered("Can anybody connect to my charger", "Without a passcode: yes", "offers to set one")
+
+
+@pytest.mark.parametrize("version", LOCKED_BY_PAIRING)
+@pytest.mark.parametrize(("pairs", "said"), [(True, "Settings, Bluetooth"), (False, "of macOS")])
+async def test_11_where_the_system_pairs_its_settings_are_named(
+    version: str,
+    pairs: bool,  # noqa: FBT001
+    said: str,
+    tmp_path: Path,
+) -> None:
+    """Windows pairing ("Unreachable"), and macOS, where the system pairs too."""
+    told: list[str] = []
+    system = Elsewhere(told.append, pairs=pairs)
+
+    class Unreachable:
+        """Bleak's client of a charger that Windows can't pair with."""
+
+        async def pair(self) -> None:
+            raise BleakError("Could not pair with device: 19: FAILED")
+
+    class Its(Through):
+        """A radio whose links the system pairs."""
+
+        async def connect(self, found: Found, *, timeout_s: float) -> Any:
+            link: Any = await self.radio.connect(found, timeout_s=timeout_s)
+            its: Any = SimpleNamespace(name=found.name, client=Unreachable())
+            link.pair = lambda *, again=False: system.pair(its, again)
+            return link
+
+    async with imitating(tmp_path, version, CODE) as on, app_at(on) as app:
+        radio: Any = Its(app.surroundings.radio)
+        app.surroundings = replace(app.surroundings, radio=radio)
+        with pytest.raises(errors.PasscodeNeeded, match=said):
+            await app.enter()
+    assert any("Settings" in each for each in told) is pairs
 
 
 def test_11_windows_does_not_pair() -> None:

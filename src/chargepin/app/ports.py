@@ -11,6 +11,9 @@ from chargepin.core.passcode import Passcode
 NOT_TOLD_DBM = 127
 """A signal strength that is not known (Core Vol 4, Part E, 7.5.4)."""
 
+PAIR_IN_SETTINGS = "pair_in_settings"
+"""The refusal of a system that pairs in its own settings alone; its text says what to do there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Found:

@@ -20,7 +20,7 @@ from chargepin.app.errors import (
     PasscodeNeeded,
     ProtocolError,
 )
-from chargepin.app.ports import AttRefused, Link
+from chargepin.app.ports import PAIR_IN_SETTINGS, AttRefused, Link
 from chargepin.app.readback import READ_BACK, ReadBack
 from chargepin.app.session import refused
 from chargepin.core import bapi, gatt
@@ -187,8 +187,11 @@ class StockSession:
             try:
                 await self._link.pair(again=self._service.needs_encryption)
                 await work()
-            except (AttRefused, ChargerRefused) as error:
+            except AttRefused as error:
                 raise self._closed(refusal) from error
+            except ChargerRefused as error:
+                how = str(error) if error.refusal == PAIR_IN_SETTINGS else _enter(self._name)
+                raise self._closed(refusal, how) from error
 
     async def _silence(self, method: str) -> ChargepinError:
         """No answer came: find out whether the charger answers at all; a dead link is closed."""
@@ -325,7 +328,7 @@ class StockSession:
             )
         return await self.request("set_pin", told)
 
-    def _closed(self, error: AttRefused) -> ChargepinError:
+    def _closed(self, error: AttRefused, how: str | None = None) -> ChargepinError:
         if error.error == _NO_WINDOW:
             return ChargerRefused(
                 f"{self._name} lets phones without this app pair only while its owner shows a code:"
@@ -335,7 +338,7 @@ class StockSession:
         if error.error in _WANTS_PAIRING:
             return PasscodeNeeded(
                 f"{self._name} wants to be paired with its 6-digit passcode before it answers"
-                f" ({error}): {_enter(self._name)}. Nothing was changed."
+                f" ({error}): {how or _enter(self._name)}. Nothing was changed."
             )
         return ProtocolError(f"{self._name} does not take what is written: {error}.")
 

@@ -9,6 +9,7 @@ from bleak.exc import BleakError
 
 from chargepin.app.errors import ChargerRefused
 from chargepin.app.link_bleak.link import BleakLink
+from chargepin.app.ports import PAIR_IN_SETTINGS
 
 AskCode = Callable[[str], Coroutine[Any, Any, int]]
 """Asks a person for the number that the charger of this name wants typed; raises Cancelled."""
@@ -19,6 +20,14 @@ MACOS_ASKS: Final = (
 WINDOWS_PAIRS: Final = (
     "Windows pairs by itself, without a code. A charger that wants one is paired first in Settings,"
     " Bluetooth & devices."
+)
+MACOS_SETTINGS: Final = (
+    "remove it in the system's Bluetooth settings if it is there, then try again and type the"
+    " passcode into the dialog of macOS"
+)
+WINDOWS_SETTINGS: Final = (
+    "pair it in Settings, Bluetooth & devices, and type the passcode there; if it is paired there"
+    " already, remove it first"
 )
 
 
@@ -37,6 +46,9 @@ class System(Protocol):
 
     async def begin(self, device: BLEDevice) -> None:
         """Make ready to connect. Raises BleakError; Dropped if a connection was there and went."""
+
+    async def dial(self, link: BleakLink) -> None:
+        """Connect and discover. Raises what bleak raises."""
 
     async def pair(self, link: BleakLink, again: bool) -> None:  # noqa: FBT001 - a callback
         """Pair over a link, unless it is paired; again: anew. Raises what Link.pair raises."""
@@ -66,13 +78,15 @@ class Elsewhere:
     async def begin(self, _device: BLEDevice) -> None:
         """Nothing: connections end with their program."""
 
+    async def dial(self, link: BleakLink) -> None:
+        """As bleak does."""
+        await link.client.connect()
+
     async def pair(self, link: BleakLink, again: bool) -> None:  # noqa: FBT001 - a callback
         """Have the system pair, or say that it will."""
         if again:
             raise ChargerRefused(
-                f"{link.name} wants another pairing. Remove it in the system's Bluetooth settings"
-                " first, then try again.",
-                refusal="pairing_refused",
+                WINDOWS_SETTINGS if self._pairs else MACOS_SETTINGS, refusal=PAIR_IN_SETTINGS
             )
         self._tell(WINDOWS_PAIRS if self._pairs else MACOS_ASKS)
         if not self._pairs:
