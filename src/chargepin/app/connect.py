@@ -39,14 +39,17 @@ if TYPE_CHECKING:
 APP_VERSION = Version.parse(__version__)
 
 
-async def radio_of(name: str | None, home: Path, codes: Codes | None = None) -> Radio:
+async def radio_of(
+    name: str | None, home: Path, codes: Codes | None = None, seen: object = None
+) -> Radio:
     """Open the radio that an option names, else CHARGEPIN_RADIO, else the computer's own Bluetooth.
 
-    codes: what chargers with the maker's own software may want typed. Raises NoRadio.
+    codes: what chargers with the maker's own software may want typed. seen: the charger, if
+    somebody has found it already. Raises NoRadio.
     """
     chosen = name or os.environ.get("CHARGEPIN_RADIO")
     if not chosen:
-        return await _own_bluetooth(codes)
+        return await _own_bluetooth(codes, seen)
     from chargepin.app.link_bumble import open_radio  # noqa: PLC0415 - half a second of imports
     from chargepin.machine.controller import ControllerError  # noqa: PLC0415 - as above
 
@@ -61,13 +64,13 @@ async def radio_of(name: str | None, home: Path, codes: Codes | None = None) -> 
         raise NoRadio(str(error)) from error
 
 
-async def _own_bluetooth(codes: Codes | None) -> Radio:
+async def _own_bluetooth(codes: Codes | None, seen: object) -> Radio:
     from chargepin.app.link_bleak import open_radio  # noqa: PLC0415 - only where it is used
 
     try:
         if codes is None or not codes.any:
-            return await open_radio()
-        return await open_radio(ask_code=codes.ask, tell=codes.tell)
+            return await open_radio(seen=seen)
+        return await open_radio(ask_code=codes.ask, tell=codes.tell, seen=seen)
     except NoRadio as error:
         raise NoRadio(
             f"{error} Or name another radio: --radio tcp:127.0.0.1:9370 is a virtual one that"
@@ -167,10 +170,12 @@ async def surroundings_of(
     vault: Vault | None = None,
     account: Accounts | None = None,
     prompt: Prompt | None = None,
+    seen: object = None,
 ) -> AsyncIterator[Surroundings]:
     """Open everything that one home's app works with; closes what it opened.
 
-    home: see home_of. account: by default the one that the home is signed in to, if it is.
+    home: see home_of. account: by default the one that the home is signed in to, if it is. seen:
+    see radio_of.
     """
     place, default_home = home_of(home)
     vault = vault or open_vault(place, default_home=default_home)
@@ -178,7 +183,7 @@ async def surroundings_of(
     codes = Codes(vault, prompt)
     opened: Radio | None = None
     if radio is None or isinstance(radio, str):
-        opening = partial(radio_of, radio, place, codes)
+        opening = partial(radio_of, radio, place, codes, seen)
         opened = radio = RenewedRadio(await opening(), opening)
     try:
         yield Surroundings(
@@ -245,7 +250,7 @@ async def connect(
     name.
     """
     async with surroundings_of(
-        home, radio=radio, vault=vault, account=account, prompt=prompt
+        home, radio=radio, vault=vault, account=account, prompt=prompt, seen=charger
     ) as surroundings:
         entered = await _entered(surroundings, charger, on_event)
         try:
@@ -286,7 +291,7 @@ async def hold(
     `chargepin pause` has it hang up for a while.
     """
     async with surroundings_of(
-        home, radio=radio, vault=vault, account=account, prompt=prompt
+        home, radio=radio, vault=vault, account=account, prompt=prompt, seen=charger
     ) as surroundings:
         first = await _entered(surroundings, charger, on_event)
         async with holding(home_of(home)[0], surroundings, first, on_event, on_notice) as holder:

@@ -7,6 +7,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
+
+import bleak
 
 from app.link_conformance import (
     ADDRESS,
@@ -23,6 +26,7 @@ from app.link_conformance import (
 )
 from chargepin.app.errors import Cancelled, LinkLost, PasscodeWrong
 from chargepin.app.link_bleak import BleakRadio, open_radio
+from chargepin.app.link_bleak.link import BleakLink
 from chargepin.app.ports import AttRefused, Found
 
 CODE = 24_680
@@ -99,6 +103,26 @@ async def a_wrong_code_is_said_so_and_the_next_try_begins_anew() -> None:
             assert (await state(link))["encrypted"]
             await order(link, "forget bonds")
         assert person.asked == [NAME] * 3
+
+
+class Lent(bleak.BleakClient):
+    """Stands for Home Assistant's: another class than bleak's own, over BlueZ all the same."""
+
+
+@check
+async def lent_bluetooth_is_used_and_the_code_is_typed_by_this_apps_agent() -> None:
+    person = Person(CODE)
+    with patch.object(bleak, "BleakClient", Lent):
+        async with opened(person) as radio:
+            await showing_a_code(radio)
+            async with linked(radio) as link:
+                await link.pair()
+                assert isinstance(link, BleakLink)
+                assert isinstance(link.client, Lent)
+                assert (await state(link))["encrypted"]
+                await order(link, "pair always")
+                await order(link, "forget bonds")
+    assert person.asked == [NAME]
 
 
 @check

@@ -9,7 +9,8 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
-from bleak import BleakAdapter, BleakScanner
+import bleak
+from bleak import BleakAdapter
 from bleak.args.bluez import BlueZAdapterArgs, BlueZScannerArgs
 from bleak.backends.device import BLEDevice
 from bleak.backends.scanner import AdvertisementData
@@ -20,14 +21,15 @@ from bleak.exc import (
 )
 
 from chargepin.app.errors import Busy, ChargepinError, LinkLost, NoRadio, NotFound, WeakSignal
+from chargepin.app.link_bleak.hosted import Hosted, is_hosted
 from chargepin.app.link_bleak.link import BleakLink
 from chargepin.app.link_bleak.systems import AskCode, Dropped, Elsewhere, System
-from chargepin.app.ports import Found
+from chargepin.app.ports import NOT_TOLD_DBM, Found
 from chargepin.core.gatt import PASSCODE_SERVICE, Layout
 
 _NAME: Final = re.compile(r"WB[0-9]{1,16}", re.ASCII)
 _WEAK_DBM: Final = -90
-_NO_RSSI: Final = 127  # as Core Vol 4, Part E, 7.5.4 says it
+_BLEAK_WAS_NOT_TOLD_DBM: Final = -127
 _WORTH_TELLING_DB: Final = 5
 _CHARGER_SERVICES: Final = [PASSCODE_SERVICE, *(layout.stock.uuid for layout in Layout)]
 _ATTEMPTS: Final = 4
@@ -57,26 +59,33 @@ async def open_radio(
     *,
     ask_code: AskCode | None = None,
     tell: Callable[[str], None] = lambda _: None,
+    seen: object = None,
 ) -> "BleakRadio":
-    """Open the computer's own Bluetooth.
+    """Open the computer's own Bluetooth, or what another program of this process makes of it.
 
     ask_code: for the number that a charger wants typed to pair, None if nobody can be asked.
-    tell: takes a sentence about what the operating system will do. Raises NoRadio.
+    tell: takes a sentence about what the operating system will do. seen: the charger, if it was
+    found already, as a BLEDevice; anything else is found again. Raises NoRadio.
     """
+    device = seen if isinstance(seen, BLEDevice) else None
     system: System
-    if platform.system() == "Linux":
+    if is_hosted(device):
+        system = Hosted(ask_code)
+    elif platform.system() == "Linux":
         from chargepin.app.link_bleak.linux import open_linux  # noqa: PLC0415 -- only there
 
         system = await open_linux(ask_code)
     else:
         system = Elsewhere(tell, pairs=platform.system() == "Windows")
-    return BleakRadio(system, tell)
+    return BleakRadio(system, tell, device)
 
 
 class BleakRadio:
     """Implements chargepin.app.ports.Radio."""
 
-    def __init__(self, system: System, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, system: System, tell: Callable[[str], None], seen: BLEDevice | None = None
+    ) -> None:
         self._system = system
         self._tell = tell
         named = system.adapter
@@ -84,10 +93,10 @@ class BleakRadio:
         self._scans: BlueZScannerArgs = {"adapter": named} if named else {}
         self._links: dict[str, BleakLink] = {}
         self._ended: set[BleakLink] = set()
-        self._devices: dict[str, BLEDevice] = {}
+        self._devices = {} if seen is None else {seen.address: seen}
         self._seen: dict[str, Found] = {}
         self._listeners: set[asyncio.Queue[Found | None]] = set()
-        self._scanner: BleakScanner | None = None
+        self._scanner: bleak.BleakScanner | None = None
         self._turn = asyncio.Lock()  # to start and stop scanning
         self._dialing = asyncio.Lock()  # systems connect to one device at a time
         system.lost.add_done_callback(self._lost)
@@ -123,7 +132,9 @@ class BleakRadio:
             if self._scanner is not None:
                 return
             self._seen.clear()
-            scanner = BleakScanner(self._heard, scanning_mode="active", bluez=self._scans)
+            scanner = bleak.BleakScanner(
+                detection_callback=self._heard, scanning_mode="active", bluez=self._scans
+            )
             try:
                 await scanner.start()
             except BleakBluetoothNotAvailableError as error:
@@ -133,7 +144,8 @@ class BleakRadio:
                     f"This computer's Bluetooth does not scan now ({error}).", retry_after_s=1.0
                 ) from error
             self._scanner = scanner
-            await self._hear_connected()
+            if not isinstance(self._system, Hosted):
+                await self._hear_connected()
 
     async def _hear_connected(self) -> None:
         """A charger that this computer holds a connection to need not advertise, yet it is there.
@@ -147,7 +159,7 @@ class BleakRadio:
             return  # then it is found where it advertises
         for device in devices:
             if device.address not in self._seen and _NAME.fullmatch(device.name or ""):
-                self._note(device, Found(device.address, str(device.name), _NO_RSSI))
+                self._note(device, Found(device.address, str(device.name), NOT_TOLD_DBM))
 
     async def _stop_scanning(self) -> None:
         async with self._turn:
@@ -165,7 +177,9 @@ class BleakRadio:
         # Some systems tell of the two packets one by one: what the other said still holds.
         if before is not None and before.name == name:
             services.update(before.services)
-        self._note(device, Found(device.address, name, advertised.rssi, tuple(sorted(services))))
+        told = advertised.rssi != _BLEAK_WAS_NOT_TOLD_DBM
+        rssi_dbm = advertised.rssi if told else NOT_TOLD_DBM
+        self._note(device, Found(device.address, name, rssi_dbm, tuple(sorted(services))))
 
     def _note(self, device: BLEDevice, found: Found) -> None:
         self._seen[device.address] = found
@@ -232,7 +246,7 @@ class BleakRadio:
         self._links[found.address] = link
         link.on_close(lambda: self._closed(found.address))
         try:
-            await link.open()
+            await link.open(self._system.dial)
         except BaseException as error:
             dropped = link.closed
             link.lost("It was not made.")

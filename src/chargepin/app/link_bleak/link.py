@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
-from bleak import BleakClient
+import bleak
 from bleak.backends.characteristic import BleakGATTCharacteristic
 from bleak.backends.device import BLEDevice
 from bleak.exc import BleakDBusError, BleakError, BleakGATTProtocolError
@@ -21,6 +21,7 @@ _ENDS_WITHIN_S: Final = 2.0
 _HANGS_UP_WITHIN_S: Final = 5.0  # BlueZ waits for 2 s before it does
 _INSUFFICIENT_AUTHENTICATION: Final = 0x05
 _UNLIKELY: Final = 0x0E
+_PROXYS_OWN: Final = 0x80  # from here on, what an ESP32 says of itself
 _HUNG_UP: Final = "The charger hung up, or it is out of range."
 _WE_HUNG_UP: Final = "This app hung up."
 
@@ -37,7 +38,7 @@ class BleakLink:
         self.device = device
         self.name = name
         self._secure = secure
-        self.client = BleakClient(device, lambda _: self.lost(_HUNG_UP))
+        self.client = bleak.BleakClient(device, self.hung_up)
         self._found: dict[str, BleakGATTCharacteristic] = {}
         self._subscribers: dict[str, list[Callable[[bytes], None]]] = {}
         self._writing = asyncio.Lock()
@@ -127,9 +128,9 @@ class BleakLink:
 
     # Setting up and clearing up
 
-    async def open(self) -> None:
+    async def open(self, dial: Callable[["BleakLink"], Awaitable[None]]) -> None:
         """Connect and discover, as long as it takes. Raises what bleak raises."""
-        dialing = self._start(self.client.connect())
+        dialing = self._start(dial(self))
         try:
             await asyncio.shield(dialing)
         except asyncio.CancelledError:
@@ -139,6 +140,10 @@ class BleakLink:
         self._opened = True
         for characteristic in self.client.services.characteristics.values():
             self._found.setdefault(characteristic.uuid.lower(), characteristic)
+
+    def hung_up(self, _client: bleak.BleakClient) -> None:
+        """Take note of bleak's word that the link is gone."""
+        self.lost(_HUNG_UP)
 
     def lost(self, ending: str) -> None:
         """Take note that the link is gone, and why."""
@@ -242,7 +247,9 @@ def _att_error(error: Exception) -> int | None:
     if isinstance(error, BleakDBusError) and error.dbus_error == "org.bluez.Error.NotPermitted":
         # "Not paired": BlueZ's one name for three errors that want another key.
         return _INSUFFICIENT_AUTHENTICATION
-    return None
+    # What an ESPHome proxy was told is behind bleak-esphome's sentence about it.
+    told = getattr(getattr(error.__cause__, "error", None), "error", None)
+    return told if isinstance(told, int) and 0 < told < _PROXYS_OWN else None
 
 
 def _look_at(task: asyncio.Future[Any]) -> None:

@@ -39,6 +39,10 @@ class Linux:
             await self._bluez.disconnect(path)
         await self._bluez.connect(path)
 
+    async def dial(self, link: BleakLink) -> None:
+        """As bleak does."""
+        await link.client.connect()
+
     async def pair(self, link: BleakLink, again: bool) -> None:  # noqa: FBT001 - a callback
         """Pair through an agent of this app's own."""
         path = _path(link.device)
