@@ -1,9 +1,8 @@
 """docs/tested.md against the catalogue and the tests that it names: neither can go stale."""
 
 import inspect
+import io
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any, get_args
 
@@ -11,6 +10,8 @@ import pytest
 
 from chargepin.charger.imitation import IMITATIONS
 from chargepin.cli import serve
+from chargepin.cli.main import run
+from chargepin.cli.terminal import Terminal
 from chargepin.core.catalogue import FAMILIES, Evidence, Family
 from chargepin.core.gatt import Layout
 from charger.desk import NEW
@@ -77,15 +78,10 @@ def test_the_command_tells_which_families_are_only_simulated() -> None:
         assert re.search(rf"\b{key}\b(?!-)", told)
 
 
-def test_a_charger_that_is_only_simulated_says_so(tmp_path: Path) -> None:
-    nowhere = ("--radio", "tcp:127.0.0.1:1")
+@pytest.mark.parametrize("more", [(), ("--imitate", "6.13")])
+def test_a_charger_that_is_only_simulated_says_so(tmp_path: Path, more: tuple[str, ...]) -> None:
     unit = ("--serial", "123456", "--data", str(tmp_path), "--model", "commander-2")
-    done = subprocess.run(
-        [sys.executable, "-m", "chargepin", *nowhere, "serve", "charger", *unit],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert f"Commander 2: simulated only, {FAMILIES['commander-2'].why}." in done.stderr
+    command = ["--radio", "tcp:127.0.0.1:1", "serve", "charger", *unit, *more]
+    said = io.StringIO()
+    assert run(command, Terminal(io.StringIO(), io.StringIO(), said)) == 1
+    assert f"Commander 2: simulated only, {FAMILIES['commander-2'].why}." in said.getvalue()

@@ -17,6 +17,7 @@ from chargepin.cli.terminal import terminal
 if TYPE_CHECKING:
     from chargepin.charger.imitation.program import ImitatedSetup
     from chargepin.charger.setup import Setup
+    from chargepin.core.catalogue import Family
 
 
 class PowerUp(Enum):
@@ -185,13 +186,11 @@ def charger(
 
 async def _serving(radio: str, setup_of: "Callable[[], Setup]") -> None:
     from chargepin.charger.daemon import Daemon
-    from chargepin.core.catalogue import Evidence
     from chargepin.machine.controller import quiet
 
     quiet(after="bumble.host")
     setup = setup_of()
-    if setup.family.evidence is Evidence.SIMULATED_ONLY:
-        terminal().warn(f"{setup.family.display_name}: simulated only, {setup.family.why}.")
+    _say_if_guessed(setup.family)
     daemon = await Daemon.start(setup, radio, terminal().warn)
     try:
         ready(daemon.listen)
@@ -206,12 +205,20 @@ async def _imitating(radio: str, setup_of: "Callable[[], ImitatedSetup]") -> Non
 
     quiet()
     setup = setup_of()
+    _say_if_guessed(setup.plate.family)
     imitator = await Imitator.start(setup, radio, terminal().warn)
     try:
         ready(imitator.listen, imitates=setup.imitation.name)
         await until_told(imitator.run())
     finally:
         await imitator.close()
+
+
+def _say_if_guessed(family: "Family") -> None:
+    from chargepin.core.catalogue import Evidence
+
+    if family.evidence is Evidence.SIMULATED_ONLY:
+        terminal().warn(f"{family.display_name}: simulated only, {family.why}.")
 
 
 def account(
