@@ -15,6 +15,7 @@ from chargepin.app.pairing import PairingCode, PastWindow, WindowLeft
 from chargepin.charger.air import LinkClosed, LinkEnd
 from chargepin.charger.kept import address_of
 from chargepin.charger.pairing import STEP_MAX_S
+from chargepin.core import bapi
 from chargepin.core.gatt import Layout
 from chargepin.core.pairing_window import WINDOW_S
 from charger.initiator import Typing, failed
@@ -295,6 +296,65 @@ async def test_where_there_is_one_link_the_app_says_so_and_hangs_up(tmp_path: Pa
         notices = [notice async for notice in charger.open_pairing()]
         assert notices == [PairingCode("271828", 120, 10), WindowLeft(made_room=True)]
         assert charger.closed
+
+
+async def test_an_app_hangs_up_if_it_is_told_to(tmp_path: Path) -> None:
+    """So that the same phone's own dialog can pair."""
+    async with a_house(tmp_path, drawing(*CODES)) as house:
+        charger = await house.owner.enter()
+        notices = [notice async for notice in charger.open_pairing(stay=False)]
+        assert notices == [PairingCode("271828", 120, 10), WindowLeft(made_room=True)]
+        await house.phone.pair("271828")
+
+
+async def test_a_connection_that_is_lost_before_a_code_was_shown_is_an_error(
+    tmp_path: Path,
+) -> None:
+    def broken(_below: int) -> int:
+        raise RuntimeError
+
+    async with a_house(tmp_path, broken) as house:
+        charger = await house.owner.enter()
+        with pytest.raises(errors.LinkLost):
+            await anext(charger.open_pairing())
+        assert not (await past(house)).open
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        {"open": False},
+        {"open": 0, "yours": True},
+        {"open": False, "yours": True, "why": "\x1b[2J"},
+        {"open": False, "yours": True, "bond": "0123456789abcdeg"},
+        {"open": False, "yours": True, "name": 7},
+    ],
+)
+async def test_what_is_told_in_another_shape_is_not_believed(tmp_path: Path, value: object) -> None:
+    async with a_house(tmp_path, drawing(*CODES)) as house:
+        charger = await house.owner.enter()
+        session = charger._inside.session
+        assert session is not None
+        asking = asyncio.create_task(charger.past_pairing())
+        while not session._waiting:  # noqa: ASYNC110 - no event tells
+            await asyncio.sleep(0)
+        session._take(bapi.Reply(next(iter(session._waiting)), value, None))
+        with pytest.raises(errors.ProtocolError):
+            await asking
+
+
+async def test_the_name_of_a_phone_is_shown_in_one_line(tmp_path: Path) -> None:
+    async with a_house(tmp_path, drawing(*CODES)) as house:
+        charger = await house.owner.enter()
+        session = charger._inside.session
+        assert session is not None
+        asking = asyncio.create_task(charger.past_pairing())
+        while not session._waiting:  # noqa: ASYNC110 - no event tells
+            await asyncio.sleep(0)
+        told = {"open": False, "yours": True, "name": "Bob's\x1b[2J\nphone"}
+        session._take(bapi.Reply(next(iter(session._waiting)), told, None))
+        assert (await asking).name == "Bob's [2J phone"
 
 
 async def test_who_stops_listening_before_it_hangs_up_closes_the_window(tmp_path: Path) -> None:

@@ -279,20 +279,23 @@ class Charger:
         """Forget one bond: the own one, or any as an admin."""
         await self.call("bonds.forget", {"id": bond_id})
 
-    def open_pairing(self, name: str = "") -> AsyncGenerator[pairing.PairingNotice, None]:
+    def open_pairing(
+        self, name: str = "", *, stay: bool = True
+    ) -> AsyncGenerator[pairing.PairingNotice, None]:
         """Open a pairing window of two minutes, for a phone's own dialog. Needs an admin.
 
         Yields a PairingCode for each attempt, and at last a WindowClosed, after a PhonePaired if a
         phone did pair; or WindowLeft, if the connection was lost or had to make room: ask another
         one for `past_pairing` then. Closing the generator closes the window. name: what the phone
-        shall be called. Raises PasscodeNotSet on an open charger, which phones pair with as it is.
+        shall be called. stay: else it hangs up anyway, for the dialog of this very phone. Raises
+        PasscodeNotSet on an open charger, which phones pair with as it is.
         """
         session = self._inside.session
         if session is None:
             raise self._not_here()
         if self.passcode_state != "protected":
             raise PasscodeNotSet(f"{self.name} has no passcode yet. Set one first.")
-        return pairing.window(session, self.close, name)
+        return pairing.window(session, self.close, name, stay=stay)
 
     async def past_pairing(self) -> pairing.PastWindow:
         """Say what became of the newest pairing window. Needs an admin."""

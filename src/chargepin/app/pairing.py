@@ -95,12 +95,14 @@ class _Closed(msgspec.Struct):
 
 
 async def window(
-    session: Session, hang_up: Callable[[], Awaitable[None]], name: str = ""
+    session: Session, hang_up: Callable[[], Awaitable[None]], name: str = "", *, stay: bool = True
 ) -> AsyncGenerator[PairingNotice, None]:
     """Open a window, and tell what happens until it is closed, or goes on without this app.
 
-    name: what the phone that pairs shall be called in lists. Whoever stops listening before
-    WindowLeft closes the window. Raises RoleTooLow, ChargerRefused, LinkLost and ProtocolError.
+    name: what the phone that pairs shall be called in lists. stay: unless the charger has no link
+    for a second phone; else this app hangs up once the code is shown. Whoever stops listening
+    before WindowLeft closes the window. Raises RoleTooLow, ChargerRefused, LinkLost and
+    ProtocolError.
     """
     heard: asyncio.Queue[bapi.Event | Exception] = asyncio.Queue()
     deaf = session.listen(heard.put_nowait)
@@ -109,7 +111,7 @@ async def window(
         wish = {"name": name} if name else None
         opened = _read("pairing.open", await session.request("pairing.open", wish), _Opened)
         ours = True
-        async with aclosing(_notices(heard, None if opened.stays else hang_up)) as notices:
+        async with aclosing(_notices(heard, None if stay and opened.stays else hang_up)) as notices:
             async for notice in notices:
                 ours = isinstance(notice, PairingCode | PhonePaired)
                 yield notice

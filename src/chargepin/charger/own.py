@@ -8,6 +8,7 @@ import hashlib
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from types import MappingProxyType
 from typing import Annotated, TypeAlias, TypeVar
 
@@ -115,14 +116,11 @@ class OpenWindow:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class CloseWindow:
-    """Close the pairing window, if one is open, and reply."""
+class OfWindow(Enum):
+    """Close the pairing window, if one is open, or tell what became of the newest; and reply."""
 
-
-@dataclass(frozen=True, slots=True)
-class TellOfWindow:
-    """Reply with what became of the newest window."""
+    CLOSE = auto()
+    TELL = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +130,7 @@ class ForgetPhone:
     phone: BluetoothPhone
 
 
-Outcome: TypeAlias = (
-    Ask | Tell | StartUpdate | OpenWindow | CloseWindow | TellOfWindow | ForgetPhone
-)
+Outcome: TypeAlias = Ask | Tell | StartUpdate | OpenWindow | OfWindow | ForgetPhone
 
 
 class Denied(Exception):
@@ -174,8 +170,8 @@ class OwnMethods:
                 "bonds.list": self._bonds,
                 "bonds.forget": self._forget,
                 "pairing.open": self._open_window,
-                "pairing.close": lambda _, __: CloseWindow(),
-                "pairing.last": lambda _, __: TellOfWindow(),
+                "pairing.close": lambda _, __: OfWindow.CLOSE,
+                "pairing.last": lambda _, __: OfWindow.TELL,
                 "log.read": self._log,
                 "tamper.seen": lambda _, __: Ask(commands.SeeTamper(), lambda _: {}),
                 "passcode.viewed": self._viewed,

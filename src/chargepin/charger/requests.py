@@ -15,15 +15,14 @@ from chargepin.charger.dialog import PairingDialog
 from chargepin.charger.own import (
     Ask,
     Caller,
-    CloseWindow,
     Denied,
     ForgetPhone,
+    OfWindow,
     OpenWindow,
     Outcome,
     OwnMethods,
     StartUpdate,
     Tell,
-    TellOfWindow,
 )
 from chargepin.charger.ports import Store, StoreFailed
 from chargepin.charger.session import Session
@@ -167,10 +166,10 @@ class Requests:
                 await self._may_open_window(by)
                 session.reply(request_id, self._dialog.terms)
                 self._dialog.open(link, name)
-            case CloseWindow():
+            case OfWindow.CLOSE:
                 self._dialog.close(Why.ASKED)
                 session.reply(request_id, {})
-            case TellOfWindow():
+            case OfWindow.TELL:
                 held = self._inside.guard().links.get(link)
                 session.reply(request_id, self._dialog.last(held.bond if held else None))
             case ForgetPhone(phone):

@@ -30,10 +30,7 @@ WHY = {
     "passcode_changed": "The passcode changed; the window is closed. No phone paired.",
 }
 ONE_CODE = "The code was used up and was not right; the window is closed. No phone paired."
-MADE_ROOM = (
-    "{name} carries one phone at a time, so this app has hung up to make room: now type the code."
-    " It is good for one attempt."
-)
+MADE_ROOM = "This app has hung up to make room: now type the code. It is good for one attempt."
 LOST = "The connection broke off. The window stays open: the newest code is good for one attempt."
 LATER = (
     " Press Ctrl-C when the phone is done; then, or when the time is over, this app asks the"
@@ -61,6 +58,14 @@ def add_to(app: typer.Typer) -> None:
 def open_(
     charger: ChargerName,
     name: Annotated[str, typer.Option(help="What the phone shall be called in lists.")] = "",
+    hang_up: Annotated[
+        bool,
+        typer.Option(
+            "--hang-up",
+            help="Make room once a code is shown: for this computer's own dialog. Where a charger"
+            " carries one phone at a time, that goes without saying.",
+        ),
+    ] = False,
 ) -> None:
     """Show one-time codes for a phone's own pairing dialog, for two minutes. Needs an admin.
 
@@ -70,7 +75,7 @@ def open_(
     async def opening() -> "Window":
         async with inside(charger) as entered:
             window = Window(entered.name)
-            await window.watch(entered.open_pairing(name))
+            await window.watch(entered.open_pairing(name, stay=not hang_up))
         if window.left:
             await window.wait()
             await window.look(charger)
@@ -174,9 +179,7 @@ class Window:
             self.paired_id, self.paired_name = notice.id, notice.name
         elif isinstance(notice, WindowLeft):
             self.left = True
-            terminal().say(
-                (MADE_ROOM if notice.made_room else LOST).format(name=self.charger) + LATER
-            )
+            terminal().say((MADE_ROOM if notice.made_room else LOST) + LATER)
         else:
             self.why = notice.why
             spent = self.paired_id is not None or self.why == "attempts"
