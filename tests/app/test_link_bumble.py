@@ -15,7 +15,6 @@ from bumble.pairing import PairingConfig, PairingDelegate
 
 from chargepin.app.errors import (
     Busy,
-    Cancelled,
     ChargerRefused,
     LinkLost,
     NotFound,
@@ -702,18 +701,6 @@ async def test_unreadable_bonds_are_set_aside(room: Room, tmp_path: Path, conten
     bonds.write_bytes(content)
     radio = await open_radio(room.address, bonds=bonds)
     assert (tmp_path / "bluetooth.json.corrupt-1").read_bytes() == content
-    await radio.close()
-
-
-async def test_a_person_may_decline(room: Room, charger: Peripheral) -> None:
-    async def decline() -> bool:
-        return False
-
-    radio = await open_radio(room.address, accept_pairing=decline)
-    link = await radio.connect(FOUND, timeout_s=5)
-    with pytest.raises(Cancelled, match="declined"):
-        await link.pair()
-    assert not (await charger.links.get()).is_encrypted
     await radio.close()
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Coroutine
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,16 +35,15 @@ async def open_radio(
     *,
     address: str | None = None,
     bonds: Path | None = None,
-    accept_pairing: Callable[[], Awaitable[bool]] | None = None,
     ask_code: AskCode | None = None,
 ) -> "BumbleRadio":
     """Open an adapter for the app.
 
     name: as for machine.controller.open_controller. address: the random static address
     ("C0:…" to "FF:…") that chargers see; drawn if None. bonds: a private file for the keys of
-    Bluetooth bonds; in memory if None. accept_pairing: asks the person whether to pair.
-    ask_code: for the number that a charger of this name wants typed to pair; None if nobody has
-    one. Raises ControllerError.
+    Bluetooth bonds; in memory if None. ask_code: for the number
+    that a charger of this name wants typed to pair; None if nobody has one. Raises
+    ControllerError.
     """
     controller = await open_controller(name)
     try:
@@ -59,7 +58,7 @@ async def open_radio(
     except BaseException:
         await controller.close()
         raise
-    return BumbleRadio(controller, device, keys, accept_pairing, ask_code)
+    return BumbleRadio(controller, device, keys, ask_code)
 
 
 def _keys(path: Path | None) -> KeptKeys:
@@ -113,13 +112,11 @@ class BumbleRadio:
         controller: Controller,
         device: Device,
         keys: KeptKeys,
-        accept_pairing: Callable[[], Awaitable[bool]] | None,
         ask_code: AskCode | None = None,
     ) -> None:
         self._controller = controller
         self._device = device
         self._keys = keys
-        self._accept_pairing = accept_pairing
         self._ask_code = ask_code
         self._links: set[BumbleLink] = set()
         self._listeners: set[asyncio.Queue[Found | None]] = set()
@@ -223,7 +220,7 @@ class BumbleRadio:
 
     async def _set_up(self, connection: Connection, found: Found) -> BumbleLink:
         asking = Asking(found.name, self._ask_code)
-        link = BumbleLink(connection, found.name, self._accept_pairing, asking)
+        link = BumbleLink(connection, found.name, asking)
         self._links.add(link)
         link.on_close(lambda: self._links.discard(link))
         try:

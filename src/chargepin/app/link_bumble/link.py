@@ -4,7 +4,7 @@ import asyncio
 import logging
 import struct
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
@@ -12,7 +12,6 @@ from bumble import att, core, gatt, hci
 from bumble.device import Connection
 
 from chargepin.app.errors import (
-    Cancelled,
     LinkLost,
     ProtocolError,
 )
@@ -43,7 +42,6 @@ class _Found:
 class BumbleLink:
     """Implements chargepin.app.ports.Link. Made by BumbleRadio.connect.
 
-    accept_pairing: asks the person before pairing begins; None means nobody needs to be asked.
     asking: gives the number that the charger may want typed.
     """
 
@@ -51,13 +49,11 @@ class BumbleLink:
         self,
         connection: Connection,
         name: str,
-        accept_pairing: Callable[[], Awaitable[bool]] | None,
         asking: Asking,
     ) -> None:
         self._connection = connection
         self._client = connection.gatt_client
         self._name = name
-        self._accept_pairing = accept_pairing
         self.asking = asking
         self._found: dict[str, _Found] = {}
         self._running: set[asyncio.Task[Any]] = set()
@@ -157,9 +153,6 @@ class BumbleLink:
             self.asking.check()
         if self._connection.is_encrypted and not again:
             return
-        if self._accept_pairing is not None and not await self._accept_pairing():
-            raise Cancelled("The pairing request was declined. Nothing was changed.")
-        self._check()
         try:
             async with asyncio.timeout(_PAIRING_WITHIN_S):
                 await self._request(self._connection.pair(), changes=True)
