@@ -99,8 +99,9 @@ _ENDS: Mapping[Reason, tuple[type[ChargepinError], str]] = {
     Reason.TOO_MANY_TRIES: (
         Exhausted,
         (
-            "This app tried {name} too often without a valid answer. Forget the charger in this app"
-            " to begin anew, if you are sure that it is yours."
+            "This app tried the passcode of {name} too often without a valid answer: nothing was"
+            " sent. Somebody may imitate the charger. If you stand at it and know the passcode, run"
+            " `chargepin phones forget-charger {name}` and enter it again."
         ),
     ),
     Reason.CHARGER_STORAGE: (

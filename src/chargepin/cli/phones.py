@@ -43,14 +43,18 @@ def forget(
     charger: ChargerName,
     phone: Annotated[str, typer.Argument(metavar="ID", help="As `phones list` shows it.")],
 ) -> None:
-    """Make a charger forget one phone; it must then prove itself again."""
+    """Make a charger forget one phone; it must then prove the passcode again."""
 
     async def forgetting() -> None:
         async with inside(charger) as entered:
             await entered.forget_phone(phone)
 
     finish(forgetting())
-    terminal().result({"forgotten": phone}, f"{phone} is forgotten.")
+    terminal().result(
+        {"forgotten": phone},
+        f"{phone} is forgotten, and must prove the passcode again. To keep a phone out that has the"
+        f" passcode: `chargepin passcode rotate {charger} --forget ID`.",
+    )
 
 
 def forget_charger(charger: ChargerName) -> None:
