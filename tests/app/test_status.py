@@ -2,7 +2,8 @@
 
 import pytest
 
-from chargepin.app.status import power_kw
+from chargepin.app.status import Status, power_kw
+from chargepin.cli.shown import told
 
 
 @pytest.mark.parametrize(
@@ -21,3 +22,19 @@ def test_power_is_told_or_follows_from_the_currents(
     status: dict[str, object], power: float
 ) -> None:
     assert power_kw(status) == power
+
+
+@pytest.mark.parametrize(
+    ("passcode", "locked", "shown"),
+    [
+        ("protected", True, ", locked; software 6.7.17, protected, you are user"),
+        ("open", False, ", unlocked; software 6.7.17, open, you are user"),
+        ("unsupported", None, "kWh; software 6.7.17, too old for a passcode"),
+        ("unknown", None, "kWh; software 6.7.17, for its passcode see the maker's app"),
+    ],
+)
+def test_a_status_in_a_line(passcode: str, locked: bool | None, shown: str) -> None:  # noqa: FBT001
+    status = Status("WB1", "6.7.17", "ready", 0.0, 16, 1.25, locked, passcode, "user")
+    line = told(status)
+    assert line.startswith("WB1: ready, 0.0 kW, limit 16 A, 1.25 kWh")
+    assert line.endswith(shown)

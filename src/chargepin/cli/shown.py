@@ -22,8 +22,13 @@ TAMPERED = (
 def told(found: "Status") -> str:
     """A status in a line."""
     lock = {True: ", locked", False: ", unlocked", None: ""}[found.locked]
-    known = f"{found.passcode}, you are {found.role}"
-    rest = "the passcode is the maker's app's" if found.passcode == "unknown" else known
+    match found.passcode:
+        case "unknown":
+            rest = "for its passcode see the maker's app"
+        case "unsupported":
+            rest = "too old for a passcode"
+        case known:
+            rest = f"{known}, you are {found.role}"
     if found.tampered:
         rest += ". " + TAMPERED.format(name=found.name)
     return (
