@@ -24,6 +24,7 @@ from chargepin.app.link_bleak.systems import Elsewhere
 from chargepin.app.link_bumble.central import _NAME
 from chargepin.app.ports import Candidate, Found, Known, Radio
 from chargepin.charger.imitation import IMITATIONS, Imitator
+from chargepin.charger.stock.call import Handler, no_method
 from chargepin.cli.export import Kind, configuration
 from chargepin.core.catalogue import serial_of
 from chargepin.core.gatt import Layout
@@ -369,6 +370,19 @@ async def test_7_every_software_that_is_known(version: str, tmp_path: Path) -> N
         await charger.lock()
         status = await charger.status()
         assert (status.locked, status.software) == (True, IMITATIONS[version].shown)
+
+
+@pytest.mark.parametrize("answer", [no_method, lambda _: {"update": 1, "version": "new"}])
+async def test_7_old_software_that_does_not_tell_of_updates(
+    answer: Handler, tmp_path: Path
+) -> None:
+    """The same: what a charger from before 6.7.17 answers here is not known."""
+    async with imitating(tmp_path, "6.1.12") as on, app_at(on) as app:
+        charger_of(on.charger)._stock._handlers["gupdc"] = answer
+        charger = await app.enter()
+        with pytest.raises(errors.MakersAppNeeded, match="Update it in the maker's app"):
+            await charger.update_offered()
+        assert (await charger.status()).passcode == "unsupported"
 
 
 # ---- 8 -----------------------------------------------------------------------------------------

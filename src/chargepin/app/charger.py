@@ -11,6 +11,7 @@ from chargepin.app.errors import (
     ChargepinError,
     ChargerRefused,
     MakersAppNeeded,
+    NotAnswered,
     PasscodeNotSet,
     ProtocolError,
     RoleTooLow,
@@ -346,9 +347,23 @@ class Charger:
         await self.close()
 
     async def update_offered(self) -> Version | None:
-        """The newest software that the charger could install, None if it runs that."""
+        """The newest software that the charger could install, None if it runs that.
+
+        Raises MakersAppNeeded where it does not tell, as the maker's may not.
+        """
         if self.makers:
             raise self._not_here()
+        try:
+            return await self._offered()
+        except (ChargerRefused, NotAnswered, ProtocolError) as error:
+            if self._inside.stock is None:
+                raise
+            raise MakersAppNeeded(
+                f"{self.name} does not tell what it could be updated to. Update it in the maker's"
+                " app. Nothing was changed."
+            ) from error
+
+    async def _offered(self) -> Version | None:
         value = object_of(await self.call("gupdc"))
         version = value.get("version")
         try:

@@ -69,15 +69,20 @@ async def _get_in(around: "Surroundings", charger: str) -> "Charger":
 
 async def _updated(around: "Surroundings", entered: "Charger", charger: str) -> "Charger":
     """Step 1 of the article: software older than 6.7.17 is offered its update."""
+    from chargepin.app.errors import MakersAppNeeded
     from chargepin.core.catalogue import PASSCODE_SINCE
 
     if entered.software is None or entered.software >= PASSCODE_SINCE:
         return entered
-    offered = await entered.update_offered()
     terminal().say(
         f"{entered.name} runs software {entered.software}. A Bluetooth passcode needs"
         f" {PASSCODE_SINCE} or newer."
     )
+    try:
+        offered = await entered.update_offered()
+    except MakersAppNeeded as error:
+        terminal().say(str(error))
+        return entered
     asked = person()
     if offered is None or asked is None:
         return entered
