@@ -21,13 +21,8 @@ from chargepin.charger.store import SQLiteStore
 from chargepin.charger.update import USUAL_PACE_S, ShippedImages, Updater
 from chargepin.core import guard
 from chargepin.core import guard_state as state
-from chargepin.core.catalogue import (
-    name_of,
-    supports_passcode,
-)
-from chargepin.core.durable import (
-    Mode,
-)
+from chargepin.core.catalogue import name_of, supports_passcode
+from chargepin.core.durable import Mode
 from chargepin.core.pairing_window import Draw
 from chargepin.machine.clock import known_unix_s, running_s, unix_s
 from chargepin.machine.controller import Controller, open_controller
@@ -196,18 +191,9 @@ class Daemon:
             images.maker_key,
             pace_s=self._update_pace_s,
         )
-        software = updater.installed
-        durable = await asyncio.to_thread(
-            first_state, self._store, self._unit, setup.factory_passcode, setup.profile
-        )
-        started_s = durable.running_s - setup.powered_s_ago
-        if self._service is not None:  # it restarts only: time and presence go on
-            durable = replace(durable, running_s=self._service.now_s())
-            started_s = self._service.guard.started_s
-        start = guard.powered_up(durable, software, updater.oldest_app, started_s)
-        available = updater.newest() is not None
-        start = replace(start, guard=replace(start.guard, update_available=available))
-        now_s = start.guard.durable.running_s
+        start = await self._begun(updater)
+        durable, software = start.guard.durable, start.guard.software
+        now_s = durable.running_s
         self._hardware = SimulatedHardware(
             setup.family, kept_hardware(self._store), now_s, unix_s()
         )
@@ -242,6 +228,20 @@ class Daemon:
         name = name_of(setup.serial)
         appearance = Appearance(name, self._stock.layout, passcode)
         await self._air.start(appearance, self._service.rights, self._service.tell)
+
+    async def _begun(self, updater: Updater) -> state.Step:
+        """The guard as it begins with what was kept."""
+        setup = self._setup
+        durable = await asyncio.to_thread(
+            first_state, self._store, self._unit, setup.factory_passcode, setup.profile
+        )
+        started_s = durable.running_s - setup.powered_s_ago
+        if self._service is not None:  # it restarts only: time and presence go on
+            durable = replace(durable, running_s=self._service.now_s())
+            started_s = self._service.guard.started_s
+        start = guard.powered_up(durable, updater.installed, updater.oldest_app, started_s)
+        available = updater.newest() is not None
+        return replace(start, guard=replace(start.guard, update_available=available))
 
     def _keep_power_side(self) -> None:
         if self._stock is None or self._service is None:

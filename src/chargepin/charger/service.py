@@ -107,13 +107,7 @@ class Service:
         self._tick_s = began_s + TICK_S
         self._capacity = capacity
         self._dialog = PairingDialog(
-            air,
-            draw,
-            self.now_s,
-            lambda: self._guard,
-            self._say,
-            self._log,
-            stays=capacity > 1,
+            air, draw, self.now_s, lambda: self._guard, self._say, self._log, stays=capacity > 1
         )
         self.rights = Rights(lambda: self._guard, stock.layout, self._dialog)
         self._updating = Updating(updates, report, self._restart_soon, self._log)
