@@ -14,11 +14,11 @@ from attacks.dialog import Phones, let_in, phones
 from attacks.report import Row, Tell
 from chargepin.charger.imitation import IMITATIONS
 from chargepin.charger.imitation.rules import ImitatedRules, pairings_by
-from chargepin.charger.pairing import BondsInMemory
 from chargepin.charger.smp import Peer
 from chargepin.core.passcode import Passcode, draw
 from charger.imitated import bench
 from charger.initiator import Typing
+from charger.rig import BondsInMemory
 
 VERSION = "6.11.26"
 CODES = 150

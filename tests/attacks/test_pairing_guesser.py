@@ -15,13 +15,14 @@ from attacks.bits import ROUNDS, Guesser
 from attacks.report import Row, Tell
 from chargepin.charger.air import LinkClosed, LinkEnd
 from chargepin.charger.dialog import PairingDialog
-from chargepin.charger.pairing import BondsInMemory, Pairings
+from chargepin.charger.pairing import Pairings
 from chargepin.charger.rights import Rights
 from chargepin.charger.smp import Peer
 from chargepin.core.catalogue import Version
 from chargepin.core.gatt import Layout
 from chargepin.core.guard import powered_up
 from chargepin.core.pairing_window import ATTEMPTS_MAX, Draw
+from charger.rig import BondsInMemory
 from core.guard_bench import PROTECTED
 
 WINDOWS = 200

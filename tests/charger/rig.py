@@ -5,7 +5,7 @@ The phones are Bumble's own, stock: none of this project's code is in them.
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -22,7 +22,7 @@ from bumble.link import LocalLink
 from bumble.transport.common import AsyncPipeSink, Transport
 
 from chargepin.charger.air import AirEvent, Appearance, AttError, LinkOpened, Pairing, Secured
-from chargepin.charger.pairing import BluetoothBonds, BondsInMemory
+from chargepin.charger.pairing import BluetoothBond, BluetoothBonds
 from chargepin.charger.peripheral import Peripheral
 from chargepin.core.gatt import Layout
 
@@ -34,6 +34,25 @@ PATIENCE_S = 60.0  # of the loop, whose time tests move by hand
 EventT = TypeVar("EventT")
 
 new_link: Callable[[], LocalLink] = LocalLink  # which has no types of its own
+
+
+class BondsInMemory:
+    """Bonds that die with the program."""
+
+    def __init__(self) -> None:
+        self._bonds: dict[str, BluetoothBond] = {}
+
+    def get(self, identity: str) -> BluetoothBond | None:
+        return self._bonds.get(identity)
+
+    def put(self, bond: BluetoothBond) -> None:
+        self._bonds[bond.identity] = bond
+
+    def delete(self, identity: str) -> None:
+        self._bonds.pop(identity, None)
+
+    def all(self) -> Sequence[BluetoothBond]:
+        return tuple(self._bonds.values())
 
 
 @dataclass

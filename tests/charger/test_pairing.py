@@ -10,12 +10,12 @@ from bumble.device import Device
 from bumble.smp import SMP_CID, SMP_DEBUG_KEY_PUBLIC_X, SMP_DEBUG_KEY_PUBLIC_Y, ErrorCode
 
 from chargepin.charger.air import BluetoothBonded, LinkClosed, LinkEnd, LinkOpened, Pairing, Secured
-from chargepin.charger.pairing import BluetoothBond, BondsInMemory
+from chargepin.charger.pairing import BluetoothBond
 from chargepin.charger.ports import StoreFailed
 from chargepin.core.bonds import BLUETOOTH_CAPACITY
 from chargepin.core.gatt import Layout
 from charger.initiator import REQUEST, Initiator, encrypted_with, failed, refusal_of
-from charger.rig import Rig, Wire, charger_and_phones, explored, found
+from charger.rig import BondsInMemory, Rig, Wire, charger_and_phones, explored, found
 from manual_loop import manual_loop
 
 STOCK_WRITE = Layout.BGX.stock.write.uuid

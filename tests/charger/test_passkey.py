@@ -19,12 +19,7 @@ from chargepin.charger.air import (
     PairingFailed,
     Secured,
 )
-from chargepin.charger.pairing import (
-    SEEN_EVERY_S,
-    BluetoothBond,
-    BluetoothBonds,
-    BondsInMemory,
-)
+from chargepin.charger.pairing import SEEN_EVERY_S, BluetoothBond, BluetoothBonds
 from chargepin.charger.ports import StoreFailed
 from chargepin.core.bonds import BLUETOOTH_CAPACITY
 from chargepin.core.gatt import Layout
@@ -38,7 +33,7 @@ from charger.initiator import (
     failed,
     refusal_of,
 )
-from charger.rig import Rig, charger_and_phones, explored, found
+from charger.rig import BondsInMemory, Rig, charger_and_phones, explored, found
 from manual_loop import manual_loop
 
 CODE = 271_828

@@ -23,7 +23,7 @@ from chargepin.charger.air import (
 )
 from chargepin.charger.host import ChargerHost
 from chargepin.charger.on_air import FLUSH_MAX_S, STALLED_S
-from chargepin.charger.pairing import BluetoothBond, BondsInMemory
+from chargepin.charger.pairing import BluetoothBond
 from chargepin.charger.peripheral import Peripheral
 from chargepin.charger.ports import StoreFailed
 from chargepin.core import gatt
@@ -34,6 +34,7 @@ from charger.rig import (
     HINT,
     OPEN_BGX,
     PATIENCE_S,
+    BondsInMemory,
     Inbox,
     Rig,
     Wire,

@@ -18,7 +18,7 @@ from chargepin.charger.att import Client
 from chargepin.charger.attributes import Attributes
 from chargepin.charger.hardware import SimulatedHardware
 from chargepin.charger.own import Ask, Caller, Denied, OwnMethods, Tell
-from chargepin.charger.pairing import BondsInMemory, Pairings
+from chargepin.charger.pairing import Pairings
 from chargepin.charger.ports import HardwareState, Unit
 from chargepin.charger.smp import BODY_BYTES, Peer
 from chargepin.charger.stock import StockMethods, StockSettings, TypePlate
@@ -32,7 +32,7 @@ from chargepin.core.durable import Durable, Mode
 from chargepin.core.guard_state import Guard, Link, Phase
 from chargepin.core.identity import MessageType
 from chargepin.core.lockout import Lockout
-from charger.rig import CHARGER, OPEN_BGX, ScriptedRules
+from charger.rig import CHARGER, OPEN_BGX, BondsInMemory, ScriptedRules
 from core.guard_bench import OWNER, passcode
 from ends import both_ends
 from ends_together.test_damaged_input import SHARE, Raw, hello

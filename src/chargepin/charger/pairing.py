@@ -81,25 +81,6 @@ class BluetoothBonds(Protocol):
         """Every bond, in the order in which their identities came."""
 
 
-class BondsInMemory:
-    """Bonds that die with the program."""
-
-    def __init__(self) -> None:
-        self._bonds: dict[str, BluetoothBond] = {}
-
-    def get(self, identity: str) -> BluetoothBond | None:
-        return self._bonds.get(identity)
-
-    def put(self, bond: BluetoothBond) -> None:
-        self._bonds[bond.identity] = bond
-
-    def delete(self, identity: str) -> None:
-        self._bonds.pop(identity, None)
-
-    def all(self) -> Sequence[BluetoothBond]:
-        return tuple(self._bonds.values())
-
-
 @dataclass(frozen=True, slots=True)
 class LinkKey:
     """A key to encrypt a link with, and whether a person stands behind it."""
