@@ -24,8 +24,10 @@ from chargepin.app.link_bleak.systems import Elsewhere
 from chargepin.app.link_bumble.central import _NAME
 from chargepin.app.ports import Candidate, Found, Known, Radio
 from chargepin.charger.imitation import IMITATIONS, Imitator
+from chargepin.charger.imitation.methods import ImitatedMethods
 from chargepin.charger.stock.call import Handler, no_method
 from chargepin.cli.export import Kind, configuration
+from chargepin.core.bapi import Request
 from chargepin.core.catalogue import serial_of
 from chargepin.core.gatt import Layout
 from chargepin.core.passcode import Passcode
@@ -401,6 +403,29 @@ async def test_8_no_silent_stall(tmp_path: Path) -> None:
         assert lost.value.retry_after_s == 0
         assert charger.closed
     answered("It reconnects over and over", "-75 dBm", "30 s")
+
+
+@pytest.mark.parametrize("layout", Layout)
+async def test_8_it_is_kept_alive_by_what_its_software_knows(
+    layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same: only u-blox ones know `ping`, and some keep silent about what they do not know."""
+    asked: list[str] = []
+    answer = ImitatedMethods.answer
+
+    def noting(self: ImitatedMethods, link: int, request: Request, *when: Any) -> Any:
+        asked.append(request.met)
+        return answer(self, link, request, *when)
+
+    monkeypatch.setattr(ImitatedMethods, "answer", noting)
+    async with (
+        imitating(tmp_path, "6.1.12", radio_module=layout.value) as on,
+        app_at(on) as app,
+    ):
+        charger = await app.enter()
+        asked.clear()
+        await charger.keep_alive()
+        assert asked == ["ping" if layout is Layout.UBLOX else "r_dat"]
 
 
 # ---- 9 to 12 -----------------------------------------------------------------------------------
