@@ -123,12 +123,14 @@ def relayed(on: Victim, phone: Phone) -> Answer:
     lines: list[Line] = []
 
     async def answer(hello: bytes) -> bytes:
-        line = await on.line(phone) if not lines else lines[0]
-        lines[:] = [line]
-        await line.say(hello)
-        heard = await line.answer()
-        assert heard is not None
-        return heard
+        while True:
+            if not lines:
+                lines.append(await on.line(phone))
+            await lines[0].say(hello)
+            heard = await lines[0].answer()
+            if heard is not None:
+                return heard
+            lines.clear()  # the charger has hung up on who proves nothing for 15 s
 
     return answer
 
