@@ -3,9 +3,7 @@
 import asyncio
 import contextlib
 import platform
-import re
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
@@ -20,17 +18,15 @@ from bleak.exc import (
     BleakError,
 )
 
-from chargepin.app.errors import Busy, ChargepinError, LinkLost, NoRadio, NotFound, WeakSignal
+from chargepin.app.errors import Busy, LinkLost, NoRadio
+from chargepin.app.hearing import is_charger, unanswered, worth_telling
 from chargepin.app.link_bleak.hosted import Hosted, is_hosted
 from chargepin.app.link_bleak.link import BleakLink
 from chargepin.app.link_bleak.systems import AskCode, Dropped, Elsewhere, System
 from chargepin.app.ports import NOT_TOLD_DBM, Found
 from chargepin.core.gatt import PASSCODE_SERVICE, Layout
 
-_NAME: Final = re.compile(r"WB[0-9]{1,16}", re.ASCII)
-_WEAK_DBM: Final = -90
 _BLEAK_WAS_NOT_TOLD_DBM: Final = -127
-_WORTH_TELLING_DB: Final = 5
 _CHARGER_SERVICES: Final = [PASSCODE_SERVICE, *(layout.stock.uuid for layout in Layout)]
 _ATTEMPTS: Final = 4
 _SETTLES_IN_S: Final = 0.5
@@ -117,7 +113,7 @@ class BleakRadio:
         try:
             await self._start_scanning()
             while (found := await queue.get()) is not None:
-                if _worth_telling(told.get(found.address), found):
+                if worth_telling(told.get(found.address), found):
                     told[found.address] = found
                     yield found
             raise _gone()
@@ -158,7 +154,7 @@ class BleakRadio:
         except (BleakError, NotImplementedError, OSError, EOFError):
             return  # then it is found where it advertises
         for device in devices:
-            if device.address not in self._seen and _NAME.fullmatch(device.name or ""):
+            if device.address not in self._seen and is_charger(device.name or ""):
                 self._note(device, Found(device.address, str(device.name), NOT_TOLD_DBM))
 
     async def _stop_scanning(self) -> None:
@@ -171,7 +167,7 @@ class BleakRadio:
     def _heard(self, device: BLEDevice, advertised: AdvertisementData) -> None:
         before = self._seen.get(device.address)
         name = advertised.local_name or (before.name if before else "")
-        if not _NAME.fullmatch(name):
+        if not is_charger(name):
             return
         services = {uuid.lower() for uuid in advertised.service_uuids}
         # Some systems tell of the two packets one by one: what the other said still holds.
@@ -205,7 +201,8 @@ class BleakRadio:
             async with asyncio.timeout(timeout_s), self._dialing:
                 return await self._dial(found)
         except TimeoutError:
-            raise self._unanswered(found, timeout_s) from None
+            last = self._seen.get(found.address, found)
+            raise unanswered(last, timeout_s) from None
 
     async def bonded(self, found: Found) -> bool | None:
         """As the system says."""
@@ -265,19 +262,6 @@ class BleakRadio:
     def _closed(self, address: str) -> None:
         self._ended.add(self._links.pop(address))
 
-    def _unanswered(self, found: Found, timeout_s: float) -> ChargepinError:
-        last = self._seen.get(found.address, found)
-        if last.rssi_dbm < _WEAK_DBM:
-            return WeakSignal(
-                f"{found.name} is too far away ({last.rssi_dbm} dBm). Move closer.",
-                rssi_dbm=last.rssi_dbm,
-            )
-        return NotFound(
-            f"{found.name} did not answer within {timeout_s:g} s. It may be switched off, out of"
-            " range or taken by other phones.",
-            retry_after_s=0.0,
-        )
-
     async def close(self) -> None:
         """Hang up on every charger and give Bluetooth back."""
         await asyncio.gather(*(link.close() for link in list(self._links.values())))
@@ -287,9 +271,3 @@ class BleakRadio:
 
 def _gone() -> LinkLost:
     return LinkLost("This computer's Bluetooth is gone.")
-
-
-def _worth_telling(before: Found | None, found: Found) -> bool:
-    if before is None or replace(before, rssi_dbm=found.rssi_dbm) != found:
-        return True
-    return abs(before.rssi_dbm - found.rssi_dbm) >= _WORTH_TELLING_DB

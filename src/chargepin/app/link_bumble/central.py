@@ -2,9 +2,7 @@
 
 import asyncio
 import contextlib
-import re
 from collections.abc import AsyncGenerator, Coroutine
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +11,8 @@ from bumble.device import Advertisement, Connection, Device, DeviceConfiguration
 from bumble.host import Host
 from bumble.pairing import PairingConfig
 
-from chargepin.app.errors import Busy, ChargepinError, LinkLost, NotFound, WeakSignal
+from chargepin.app.errors import Busy, LinkLost
+from chargepin.app.hearing import is_charger, unanswered, worth_telling
 from chargepin.app.link_bumble.asking import AskCode, Asking
 from chargepin.app.link_bumble.bonds import KeptKeys
 from chargepin.app.link_bumble.link import BumbleLink, look_at
@@ -23,9 +22,6 @@ from chargepin.core.gatt import parse_advertising
 from chargepin.machine.controller import Controller, ControllerError, open_controller
 
 _T = TypeVar("_T")
-_NAME = re.compile(r"WB[0-9]{1,16}", re.ASCII)
-_WEAK_DBM = -90
-_WORTH_TELLING_DB = 5
 _ANSWERS_WITHIN_S = 5.0
 _PATIENCE_S = 2.0
 
@@ -149,7 +145,7 @@ class BumbleRadio:
         try:
             await self._start_scanning()
             while (found := await queue.get()) is not None:
-                if _worth_telling(told.get(found.address), found):
+                if worth_telling(told.get(found.address), found):
                     told[found.address] = found
                     yield found
             raise self._gone()
@@ -181,7 +177,7 @@ class BumbleRadio:
         before = self._seen.get(address)
         advertised = parse_advertising(bytes(advertisement.data))
         name = advertised.name or (before.name if before else "")
-        if not _NAME.fullmatch(name):
+        if not is_charger(name):
             return
         # One of the two packets may be missed: what the other said still holds.
         services = set(advertised.services)
@@ -212,7 +208,8 @@ class BumbleRadio:
                     connection = await self._dial(_address(found.address))
                 return await self._set_up(connection, found)
         except TimeoutError:
-            raise self._unanswered(found, timeout_s) from None
+            last = self._seen.get(found.address, found)
+            raise unanswered(last, timeout_s) from None
 
     async def bonded(self, found: Found) -> bool | None:
         """Whether a key is kept for it."""
@@ -291,24 +288,6 @@ class BumbleRadio:
             with contextlib.suppress(LinkLost, hci.HCI_Error):
                 await self._command(dialing.result().disconnect())
 
-    def _unanswered(self, found: Found, timeout_s: float) -> ChargepinError:
-        last = self._seen.get(found.address, found)
-        if not last.connectable:
-            return Busy(
-                f"{found.name} is taken: another phone is connected to it. Try again later.",
-                retry_after_s=5.0,
-            )
-        if last.rssi_dbm < _WEAK_DBM:
-            return WeakSignal(
-                f"{found.name} is too far away ({last.rssi_dbm} dBm). Move closer.",
-                rssi_dbm=last.rssi_dbm,
-            )
-        return NotFound(
-            f"{found.name} did not answer within {timeout_s:g} s. It may be switched off, out of"
-            " range or taken by other phones.",
-            retry_after_s=0.0,
-        )
-
     async def close(self) -> None:
         """Hang up on every charger and give the adapter back."""
         await asyncio.gather(*(link.close() for link in list(self._links)))
@@ -341,9 +320,3 @@ class BumbleRadio:
 
 def _address(text: str) -> hci.Address:
     return hci.Address.from_string_for_transport(text, core.PhysicalTransport.LE)
-
-
-def _worth_telling(before: Found | None, found: Found) -> bool:
-    if before is None or replace(before, rssi_dbm=found.rssi_dbm) != found:
-        return True
-    return abs(before.rssi_dbm - found.rssi_dbm) >= _WORTH_TELLING_DB
