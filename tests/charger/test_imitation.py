@@ -184,7 +184,7 @@ async def status(link: BluetoothLink) -> object:
     return value["st"]
 
 
-@pytest.mark.parametrize("name", [*IMITATIONS, "6.13.3"])
+@pytest.mark.parametrize("name", [*IMITATIONS, "6.7.41", "6.13.3"])
 async def test_what_it_says_of_itself(on: Bench, name: str) -> None:
     await on.switch_on(name)
     async with on.phone() as phone:

@@ -301,7 +301,7 @@ _ALL = (
 IMITATIONS: Mapping[str, Imitation] = MappingProxyType({each.name: each for each in _ALL})
 """Every version that can be imitated, by the name it is chosen with, oldest first."""
 
-_ALIKE = MappingProxyType({"6.13.3": "6.13", "6.13.6": "6.13"})
+_ALIKE = MappingProxyType({"6.7.41": "6.7.38", "6.13.3": "6.13", "6.13.6": "6.13"})
 
 
 def imitation_of(name: str) -> Imitation:
