@@ -565,9 +565,12 @@ async def test_the_first_passcode_ends_the_bonds_of_the_open_time(tmp_path: Path
             assert await link.pair(phone.typist, "0") is None  # Just Works: no dialog asks
             assert phone.typist.asked == 0
             assert await link.value("r_lck") == 0
+            (bond,) = daemon._bonds.all()
             owner = await ends.phone("owner's")
             await (await owner.enter()).set_passcode()
             await link.hung_up()
+            await phone.cannot_encrypt()
+            daemon._bonds.put(bond)  # as when it was made while the passcode was being stored
             await phone.cannot_encrypt()
             back = await phone.connected()
             assert await back.att_error() == NOT_AUTHORIZED
