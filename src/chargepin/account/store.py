@@ -7,7 +7,6 @@ savepoint of its own: many changes share one sync of the disk, and each is answe
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import queue
 import sqlite3
@@ -17,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from chargepin.account import schema
 from chargepin.account.changes import write_change
+from chargepin.account.opening import locked, opened
 from chargepin.account.ports import (
     Account,
     Change,
@@ -29,15 +28,13 @@ from chargepin.account.ports import (
     Offer,
     Outdated,
     SealedPasscode,
-    ServiceCannotStart,
     Session,
     StorageFailed,
 )
 from chargepin.core import log
 from chargepin.core.decoding import Undecodable, decoded
 from chargepin.core.messages import AccessRole, Event, PasscodeState
-from chargepin.machine.database import DatabaseCorrupt, open_database, writing
-from chargepin.machine.files import private_directory
+from chargepin.machine.database import writing
 
 _BATCH: Final = 256
 _Row: TypeAlias = tuple[Any, ...]
@@ -61,10 +58,10 @@ class SqliteStore:
         """
         self._path = path
         self._listener = listener
-        self._lock = _locked(path)
+        self._lock = locked(path)
         try:
-            self._writer = _opened(path)
-            self._reader = _opened(path)
+            self._writer = opened(path)
+            self._reader = opened(path)
         except BaseException:
             os.close(self._lock)
             raise
@@ -304,78 +301,9 @@ def _concerned(change: Change) -> frozenset[str]:
     return frozenset({notice.account_id for notice in change.notices} | ended)
 
 
-# ---- opening -----------------------------------------------------------------------------------
-
-
-def _locked(path: Path) -> int:
-    """Keep other processes out: events and limits are counted in this one."""
-    beside = path.with_name(path.name + ".lock")
-    try:
-        private_directory(path.parent)
-        descriptor = os.open(beside, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise ServiceCannotStart(f"Cannot open the database {path}: {error.strerror}.") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        raise ServiceCannotStart(
-            f"The database {path} is in use by another account service. Stop that one first."
-        ) from error
-    return descriptor
-
-
-def _opened(path: Path) -> sqlite3.Connection:
-    try:
-        connection = open_database(path)
-    except DatabaseCorrupt as error:
-        raise ServiceCannotStart(
-            f"{error}. It was left as it is. Restore it from a backup, together with its master "
-            "key, then start again."
-        ) from error
-    except OSError as error:
-        raise ServiceCannotStart(f"Cannot open the database {path}: {error}.") from error
-    try:
-        _migrate(connection, path)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _migrate(connection: sqlite3.Connection, path: Path) -> None:
-    """Bring the schema up to date, step by step, each in a transaction of its own."""
-    try:
-        mark = _pragma(connection, "application_id")
-        step = _pragma(connection, "user_version")
-        tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
-        if mark != schema.APPLICATION_ID and tables:
-            raise ServiceCannotStart(
-                f"{path} is a database, but not an account service's. Name another file."
-            )
-        if step > len(schema.STEPS):
-            raise ServiceCannotStart(
-                f"The database {path} was written by a newer chargepin. Update this one."
-            )
-        for number, statements in enumerate(schema.STEPS[step:], start=step + 1):
-            with writing(connection):
-                for statement in statements.split(";"):
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
-                connection.execute(f"PRAGMA user_version = {number}")
-    except sqlite3.Error as error:
-        raise ServiceCannotStart(
-            f"The database {path} cannot be brought up to date: {error}."
-        ) from error
-
-
 def _why(error: sqlite3.Error) -> str:
     """What SQLite says; Python's own messages quote the value that they could not decode."""
     return str(error) if hasattr(error, "sqlite_errorname") else "a value in it is damaged"
-
-
-def _pragma(connection: sqlite3.Connection, name: str) -> int:
-    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
 
 
 def _read_audit(path: Path, account_id: str) -> tuple[tuple[log.Entry, ...], log.Head]:
