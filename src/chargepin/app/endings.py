@@ -62,7 +62,13 @@ _ENDS: Mapping[Reason, tuple[type[ChargepinError], str]] = {
             " rotate it; phones that the charger knows still get in."
         ),
     ),
-    Reason.BOND_UNKNOWN: (BondUnknown, "{name} has forgotten this app. Enter the passcode again."),
+    Reason.BOND_UNKNOWN: (
+        BondUnknown,
+        (
+            "{name} could not prove that it knows this app: somebody may stand between. Nothing was"
+            " sent. Go close to the charger and try again."
+        ),
+    ),
     Reason.CHANGED: (
         ChangedElsewhere,
         "The passcode of {name} was changed by somebody else. Ask an owner for the new one.",
@@ -100,8 +106,9 @@ _ENDS: Mapping[Reason, tuple[type[ChargepinError], str]] = {
         Exhausted,
         (
             "This app tried the passcode of {name} too often without a valid answer: nothing was"
-            " sent. Somebody may imitate the charger. If you stand at it and know the passcode, run"
-            " `chargepin phones forget-charger {name}` and enter it again."
+            " sent. Somebody may imitate the charger: go close to it and try again. If that doesn't"
+            " help, run `chargepin phones forget-charger {name}` and enter it again; where this app"
+            " was the owner's, press the charger's button once meanwhile."
         ),
     ),
     Reason.CHARGER_STORAGE: (

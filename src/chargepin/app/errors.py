@@ -13,7 +13,7 @@ ChargepinError
 ├── PasscodeWrong       tries_left
 ├── Paused              retry_after_s
 ├── Exhausted           no more tries for this passcode
-├── BondUnknown         the charger has forgotten this app
+├── BondUnknown         the charger could not prove that it knows this app
 ├── ChangedElsewhere    somebody else changed the passcode meanwhile
 ├── IdentityMismatch    not the charger it was
 ├── RoleTooLow          not allowed for this app's role

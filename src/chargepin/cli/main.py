@@ -155,7 +155,7 @@ def _code(error: Exception) -> int:
 
     if isinstance(error, errors.ChargepinError) and error.may_have_happened:
         return MAYBE_DONE
-    if isinstance(error, errors.PasscodeNeeded | errors.PasscodeWrong | errors.BondUnknown):
+    if isinstance(error, errors.PasscodeNeeded | errors.PasscodeWrong):
         return PASSCODE
     if isinstance(error, errors.Paused | errors.Exhausted):
         return PAUSED
