@@ -111,6 +111,7 @@ def test_an_attempt_under_way_when_the_opener_leaves_is_the_last() -> None:
 def test_a_code_that_never_got_through_lets_nobody_in() -> None:
     window = pairing_window.left(pairing_window.opened(OPENER, 0.0, always(1)), shown=False)
     assert not window.takes(1.0)
+    assert (window.attempts_left, window.name) == (0, "")
     assert due(window, 1.0) is Why.ATTEMPTS
 
 

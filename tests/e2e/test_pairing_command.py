@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from bumble.smp import ErrorCode
 
 from bluetooth_phone import bluetooth_phone
+from chargepin.app.errors import LinkLost
 from chargepin.app.pairing import PairingCode, PairingNotice, PhonePaired, WindowClosed
 from chargepin.charger.kept import address_of
 from chargepin.charger.store import SQLiteStore
@@ -163,16 +165,6 @@ async def test_where_there_is_one_link_the_command_makes_room_and_comes_back(
         wanted = {"charger": "WB123456", "paired": None, "id": None}
         assert json.loads(out) == {**wanted, "attempts": 1, "why": "attempts"}
 
-        opened = await them.start("pairing", "open", "123456", "--json")
-        code = await next_code(opened.stderr)
-        async with bluetooth_phone(them.listen, them.charger) as phone:
-            await phone.pair(code)  # and stays on the only link
-            opened.send_signal(signal.SIGINT)
-            out, told = await opened.communicate()
-        assert opened.returncode == 3, (out, told)
-        assert json.loads(out)["error"]["may_have_happened"]
-        assert b"`chargepin phones list WB123456`" in out
-
 
 async def test_ctrl_c_closes_the_window_and_a_kill_leaves_it_open_for_one_attempt(
     tmp_path: Path,
@@ -243,3 +235,11 @@ async def test_a_window_in_which_nothing_came_used_no_code() -> None:
     window = Window("WB123456")
     await window.watch(notices())
     assert (window.paired_name, window.attempts, window.why) == (None, 0, "time")
+
+
+async def test_a_charger_that_cannot_be_asked_may_have_let_a_phone_in(tmp_path: Path) -> None:
+    """As when that phone holds its only link."""
+    use(Terminal(Screen(), Screen(), Screen(), home=tmp_path, radio="tcp:127.0.0.1:1"))
+    with pytest.raises(LinkLost, match="`chargepin phones list WB123456`") as unknown:
+        await Window("WB123456").look("123456")
+    assert unknown.value.may_have_happened

@@ -12,7 +12,7 @@ from bluetooth_phone import bluetooth_phone
 from chargepin.app import errors
 from chargepin.app.client import Charger
 from chargepin.app.pairing import PairingCode, PastWindow, WindowLeft
-from chargepin.charger.air import LinkClosed, LinkEnd
+from chargepin.charger.air import LinkClosed, LinkEnd, PairingFailed
 from chargepin.charger.kept import address_of
 from chargepin.charger.pairing import STEP_MAX_S
 from chargepin.core import bapi
@@ -189,6 +189,26 @@ async def test_a_code_that_did_not_get_through_is_good_for_nothing(tmp_path: Pat
         assert await closings(house) == ["attempts"]
 
 
+async def test_an_opener_that_is_lost_while_its_own_phone_pairs_leaves_nothing(
+    tmp_path: Path,
+) -> None:
+    """App and dialog of one phone share its link: it could not be shown another code."""
+    async with a_house(tmp_path, drawing(*CODES)) as house:
+        daemon = house.ends.daemon
+        assert daemon is not None
+        async with house.window() as shown:
+            service, (opener,) = daemon.service, daemon.service.guard.links
+            assert service.rights.code(opener) == CODES[0]
+            service.tell(LinkClosed(opener, LinkEnd.LOST))
+            service.tell(PairingFailed(opener, "F0:00:00:00:00:03"))
+            link = await house.phone.connected()
+            assert await link.att_error() == NOT_AUTHORIZED
+            await shown.charger.close()
+            assert len(shown.codes) == 1
+        told = await past(house)
+        assert (told.why, told.attempts) == ("attempts", 1)
+
+
 async def test_it_ends_in_time(tmp_path: Path) -> None:
     async with left(tmp_path) as house:
         manual_loop().advance(WINDOW_S - 1)
@@ -320,41 +340,32 @@ async def test_a_connection_that_is_lost_before_a_code_was_shown_is_an_error(
         assert not (await past(house)).open
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        None,
-        {"open": False},
-        {"open": 0, "yours": True},
-        {"open": False, "yours": True, "why": "\x1b[2J"},
-        {"open": False, "yours": True, "bond": "0123456789abcdeg"},
-        {"open": False, "yours": True, "name": 7},
-    ],
-)
-async def test_what_is_told_in_another_shape_is_not_believed(tmp_path: Path, value: object) -> None:
-    async with a_house(tmp_path, drawing(*CODES)) as house:
-        charger = await house.owner.enter()
-        session = charger._inside.session
-        assert session is not None
-        asking = asyncio.create_task(charger.past_pairing())
-        while not session._waiting:  # noqa: ASYNC110 - no event tells
-            await asyncio.sleep(0)
-        session._take(bapi.Reply(next(iter(session._waiting)), value, None))
-        with pytest.raises(errors.ProtocolError):
-            await asking
+async def told_of_window(charger: Charger, value: object) -> PastWindow:
+    """What the app makes of such an answer."""
+    session = charger._inside.session
+    assert session is not None
+    asking = asyncio.create_task(charger.past_pairing())
+    while not session._waiting:  # noqa: ASYNC110 - no event tells
+        await asyncio.sleep(0)
+    session._take(bapi.Reply(next(iter(session._waiting)), value, None))
+    return await asking
 
 
-async def test_the_name_of_a_phone_is_shown_in_one_line(tmp_path: Path) -> None:
+async def test_what_is_told_in_another_shape_is_not_believed(tmp_path: Path) -> None:
     async with a_house(tmp_path, drawing(*CODES)) as house:
         charger = await house.owner.enter()
-        session = charger._inside.session
-        assert session is not None
-        asking = asyncio.create_task(charger.past_pairing())
-        while not session._waiting:  # noqa: ASYNC110 - no event tells
-            await asyncio.sleep(0)
-        told = {"open": False, "yours": True, "name": "Bob's\x1b[2J\nphone"}
-        session._take(bapi.Reply(next(iter(session._waiting)), told, None))
-        assert (await asking).name == "Bob's [2J phone"
+        for value in (
+            None,
+            {"open": False},
+            {"open": 0, "yours": True},
+            {"open": False, "yours": True, "why": "\x1b[2J"},
+            {"open": False, "yours": True, "bond": "0123456789abcdeg"},
+            {"open": False, "yours": True, "name": 7},
+        ):
+            with pytest.raises(errors.ProtocolError):
+                await told_of_window(charger, value)
+        named = {"open": False, "yours": True, "name": "Bob's\x1b[2J\nphone"}
+        assert (await told_of_window(charger, named)).name == "Bob's [2J phone"
 
 
 async def test_who_stops_listening_before_it_hangs_up_closes_the_window(tmp_path: Path) -> None:
