@@ -1,7 +1,9 @@
 """What doctor finds: each fault by its name, and what to do about it; never a secret."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -11,7 +13,7 @@ from chargepin.app.checkup import Finding, look_at_charger, look_at_computer
 from chargepin.app.checkup import computer as of_computer
 from chargepin.app.checkup.charger import _signal
 from chargepin.app.connect import holding
-from chargepin.app.ports import Found, Known, Vault
+from chargepin.app.ports import Found, Known, Link, Radio, Vault
 from chargepin.app.vault import open_vault
 from ends import SERIAL, Answers, Ends, Phone, both_ends
 from manual_loop import manual_loop
@@ -105,6 +107,31 @@ async def test_another_charger_of_that_name(tmp_path: Path) -> None:
         found = await looked(owner, tmp_path)
         assert "another charger" in found["identity"].text
         assert "way in" not in found
+
+
+class Breaking:
+    """A radio whose links break off at once."""
+
+    def __init__(self, radio: Radio) -> None:
+        self._radio = radio
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._radio, name)
+
+    async def connect(self, found: Found, *, timeout_s: float) -> Link:
+        link = await self._radio.connect(found, timeout_s=timeout_s)
+        await link.close()
+        return link
+
+
+async def test_what_breaks_off_while_it_looks_is_told_with_what_to_do(tmp_path: Path) -> None:
+    async with both_ends(tmp_path) as ends:
+        owner, _ = await protected(ends)
+        radio: Any = Breaking(owner.surroundings.radio)
+        owner.surroundings = replace(owner.surroundings, radio=radio)
+        assert bad(await looked(owner, tmp_path)) == ["service"]
+        await ends.room.close()
+        assert bad(await looked(owner, tmp_path)) == ["found"]
 
 
 async def test_who_holds_the_link_of_this_home(tmp_path: Path) -> None:
@@ -208,8 +235,18 @@ async def test_a_damaged_vault_and_an_open_home_are_told(tmp_path: Path) -> None
     async with look_at_computer(home, default_home=False, radio="tcp:127.0.0.1:1") as seen:
         findings, opened, _ = seen
     assert [f.what for f in findings if not f.fine] == ["home", "vault", "radio"]
+    assert all(finding.fine or finding.advice for finding in findings)
     assert opened is None
     assert "damaged" in msgspec.json.encode(findings).decode()
+
+
+async def test_a_home_that_cannot_be_used_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    home = tmp_path / "file" / "home"
+    async with look_at_computer(home, default_home=False, radio="tcp:127.0.0.1:1") as (seen, *_):
+        told = {each.what: each for each in seen}
+    assert "cannot be used" in told["home"].text
+    assert all(finding.fine or finding.advice for finding in seen)
 
 
 def test_switches_that_block_bluetooth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

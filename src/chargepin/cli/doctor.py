@@ -55,7 +55,8 @@ async def _looking(charger: str | None) -> "list[Finding]":
             return findings
         if vault is None or radio is None:
             text = "Not looked for: this computer must be put right first."
-            return [*findings, Finding("charger", fine=False, text=text)]
+            advice = "Do what is told above, then look again"
+            return [*findings, Finding("charger", fine=False, text=text, advice=advice)]
         around = _surroundings(vault, radio)
         return findings + await look_at_charger(around, home(), serial)
 

@@ -10,7 +10,14 @@ from typing import Final
 from chargepin.app.checkup.finding import Finding
 from chargepin.app.client import Charger, enter, find
 from chargepin.app.entering import CONNECT_WITHIN_S, Surroundings
-from chargepin.app.errors import ChargepinError, NotFound, RoleTooLow
+from chargepin.app.errors import (
+    BondUnknown,
+    ChargepinError,
+    NotFound,
+    PasscodeNeeded,
+    PasscodeWrong,
+    RoleTooLow,
+)
 from chargepin.app.lending import held_here
 from chargepin.app.ports import NOT_TOLD_DBM, Found, Known, Link
 from chargepin.app.session import Session, WasRefused
@@ -23,6 +30,7 @@ GOOD_DBM: Final = -75
 USABLE_DBM: Final = -85
 HOPELESS_DBM: Final = -95
 _DRIFT_S: Final = 300
+_AGAIN: Final = "Look again; if it stays, switch the charger off and on"
 
 
 async def look_at_charger(around: Surroundings, home: Path, serial: str) -> list[Finding]:
@@ -56,7 +64,7 @@ async def look_at_charger(around: Surroundings, home: Path, serial: str) -> list
             params, seen = await _seen(link, around, known)
             findings += seen
     except ChargepinError as error:
-        findings.append(Finding("service", fine=False, text=str(error)))
+        findings.append(Finding("service", fine=False, text=str(error), advice=_AGAIN))
     finally:
         await link.close()
     if all(finding.fine or finding.what in ("signal", "passcode") for finding in findings):
@@ -66,7 +74,8 @@ async def look_at_charger(around: Surroundings, home: Path, serial: str) -> list
 
 def _not_found(name: str, error: ChargepinError) -> Finding:
     if not isinstance(error, NotFound):
-        return Finding("found", fine=False, text=str(error))
+        advice = "Look again; if it stays, switch this computer's Bluetooth off and on"
+        return Finding("found", fine=False, text=str(error), advice=advice)
     return Finding(
         "found",
         fine=False,
@@ -220,7 +229,8 @@ async def _inside(around: Surroundings, found: Found, params: Params | None) -> 
     try:
         charger = await enter(around, found)
     except ChargepinError as error:
-        advice = f"chargepin passcode enter {found.name}"
+        wanted = isinstance(error, PasscodeNeeded | PasscodeWrong | BondUnknown)
+        advice = f"chargepin passcode enter {found.name}" if wanted else _AGAIN
         return [Finding("way in", fine=False, text=str(error), advice=advice)]
     try:
         status = await charger.status()
@@ -231,7 +241,7 @@ async def _inside(around: Surroundings, found: Found, params: Params | None) -> 
             findings += await _of_the_maker(charger)
         return [*findings, await _clock(charger)]
     except ChargepinError as error:
-        return [Finding("way in", fine=False, text=str(error))]
+        return [Finding("way in", fine=False, text=str(error), advice=_AGAIN)]
     finally:
         await charger.close()
 

@@ -57,7 +57,8 @@ def _home(home: Path) -> Finding:
     except FileNotFoundError:
         return Finding("home", fine=True, text=f"{home} is made at its first use.")
     except OSError as error:
-        return Finding("home", fine=False, text=f"{home} cannot be used: {error.strerror}.")
+        text = f"{home} cannot be used: {error.strerror}."
+        return Finding("home", fine=False, text=text, advice="Name one that is yours, by --home")
     if mode & _OTHERS:
         return Finding(
             "home",

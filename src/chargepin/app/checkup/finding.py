@@ -4,7 +4,7 @@ import msgspec
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """what: a short name. fine: whether nothing need be done. advice: what to do, "" for nothing.
+    """what: a short name. fine: whether nothing need be done. advice: what to do; "" only if fine.
 
     Never a secret in it: people paste such lists where everybody reads them.
     """
