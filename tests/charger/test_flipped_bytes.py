@@ -126,3 +126,11 @@ def test_a_byte_of_the_file(tmp_path: Path) -> None:
         outcomes[became(tmp_path, state)] += 1
     assert outcomes["sealed"]
     assert outcomes["log begun anew"]
+
+
+def test_a_row_that_is_read_but_not_found_again(tmp_path: Path) -> None:
+    """What says that its name is text says that it is a blob: the next commit would put another."""
+    content = bytearray(written(tmp_path, STATES["protected"]))
+    content[content.index(b"durable{") - 3] ^= 1
+    (tmp_path / NAME).write_bytes(content)
+    assert became(tmp_path, STATES["protected"]) == "sealed"

@@ -78,6 +78,9 @@ class KeptRows:
         sqlite3.Error.
         """
         self._version = version(connection)
+        for table in ("kept", "bluetooth_bonds"):  # rows that are read, but not found again
+            if connection.execute(f"PRAGMA integrity_check({table})").fetchall() != [(b"ok",)]:
+                raise StateDamaged(f"the table {table} is out of order")
         self.named = _texts(connection.execute("SELECT name, value FROM kept").fetchall())
         self.bonds = _texts(
             connection.execute("SELECT address, value FROM bluetooth_bonds").fetchall()
