@@ -12,16 +12,22 @@ __all__ = [
     "ChargepinError",
     "Charger",
     "Connected",
+    "Event",
     "Found",
     "GivenPasscode",
     "GivenUp",
     "Holder",
     "Lent",
     "Notice",
+    "PairingCode",
+    "PastWindow",
     "Phone",
+    "PhonePaired",
     "Prompt",
     "Status",
     "Vault",
+    "WindowClosed",
+    "WindowLeft",
     "__version__",
     "connect",
     "errors",
@@ -36,9 +42,17 @@ if TYPE_CHECKING:
     from chargepin.app.connect import connect, hold, scan
     from chargepin.app.errors import ChargepinError
     from chargepin.app.holding import Broken, Connected, GivenUp, Holder, Lent, Notice
+    from chargepin.app.pairing import (
+        PairingCode,
+        PastWindow,
+        PhonePaired,
+        WindowClosed,
+        WindowLeft,
+    )
     from chargepin.app.phones import Phone
     from chargepin.app.ports import Found, Prompt, Vault
     from chargepin.app.status import Status
+    from chargepin.core.bapi import Event
 
 _HOMES = {
     "app.client": ("Charger",),
@@ -46,9 +60,11 @@ _HOMES = {
     "app.connect": ("connect", "hold", "scan"),
     "app.errors": ("ChargepinError",),
     "app.holding": ("Broken", "Connected", "GivenUp", "Holder", "Lent", "Notice"),
+    "app.pairing": ("PairingCode", "PastWindow", "PhonePaired", "WindowClosed", "WindowLeft"),
     "app.phones": ("Phone",),
     "app.ports": ("Found", "Prompt", "Vault"),
     "app.status": ("Status",),
+    "core.bapi": ("Event",),
 }
 
 
