@@ -166,18 +166,19 @@ async def test_where_there_is_one_link_the_command_makes_room_and_comes_back(
         assert json.loads(out) == {**wanted, "attempts": 1, "why": "attempts"}
 
 
-async def test_ctrl_c_closes_the_window_and_a_kill_leaves_it_open_for_one_attempt(
+async def test_ctrl_c_and_sigterm_close_the_window_and_a_kill_leaves_it_open_for_one_attempt(
     tmp_path: Path,
 ) -> None:
     async with programs(tmp_path) as them:
         await them.run("passcode", "set", "123456")
-        opened = await them.start("pairing", "open", "123456")
-        await next_code(opened.stdout)
-        opened.send_signal(signal.SIGINT)
-        _, told = await opened.communicate()
-        assert opened.returncode == 1
-        assert b"The window is closed." in told
-        assert b"Traceback" not in told
+        for by in (signal.SIGINT, signal.SIGTERM):
+            opened = await them.start("pairing", "open", "123456")
+            await next_code(opened.stdout)
+            opened.send_signal(by)
+            _, told = await opened.communicate()
+            assert opened.returncode == 1
+            assert b"The window is closed." in told
+            assert b"Traceback" not in told
         async with bluetooth_phone(them.listen, them.charger) as phone:
             link = await phone.connected()
             refused = await link.pair(phone.typist, "271828")

@@ -1,5 +1,6 @@
 """`chargepin pairing …`: let a phone without this app in, by its own Bluetooth dialog."""
 
+from contextlib import suppress
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated
 
@@ -73,6 +74,7 @@ def open_(
     """
 
     async def opening() -> "Window":
+        _end_as_by_ctrl_c()
         async with inside(charger) as entered:
             window = Window(entered.name)
             await window.watch(entered.open_pairing(name, stay=not hang_up))
@@ -100,6 +102,17 @@ def open_(
     terminal().result(document, told)
     if paired is None:
         raise typer.Exit(1)
+
+
+def _end_as_by_ctrl_c() -> None:
+    """Let SIGTERM and the end of the terminal do what Ctrl-C does: there is a window to close."""
+    import asyncio
+    import signal
+
+    loop = asyncio.get_running_loop()
+    with suppress(AttributeError, NotImplementedError):  # Windows has nothing of the kind
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, signal.raise_signal, signal.SIGINT)
 
 
 class Window:
