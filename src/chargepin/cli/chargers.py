@@ -88,7 +88,9 @@ def update(
         installed = finish(updating())
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    text = f"{installed} is installed; the charger restarts." if installed else "Nothing newer."
+    text = "It offers nothing newer. With the maker's software, update it in the maker's app."
+    if installed:
+        text = f"{installed} is installed; the charger restarts."
     terminal().result({"installed": installed}, text)
 
 
