@@ -167,7 +167,8 @@ def test_an_open_handshake_gets_nobody_in_once_the_charger_is_closed(mode: Mode)
         (commands.TakeClaim(CLAIM), Role.OWNER),
         (commands.Release(), Role.OWNER),
         (commands.Reset(), Role.OWNER),
-        (commands.ForgetBond(OWNER.bond_id), Role.ADMIN),
+        (commands.ForgetBond(OWNER.bond_id), Role.OWNER),
+        (commands.ForgetBond(ADMIN.bond_id), Role.ADMIN),
         (commands.ForgetBond(USER.bond_id), Role.USER),
     ],
 )

@@ -44,6 +44,14 @@ def forget(
     phone: Annotated[str, typer.Argument(metavar="ID", help="As `phones list` shows it.")],
 ) -> None:
     """Make a charger forget one phone; it must then prove the passcode again."""
+    from chargepin.core.catalogue import name_of, serial_of
+
+    serial = serial_of(charger)
+    known = own_vault().get(serial)
+    if known and known.bond and (known.bond.bond_id, known.bond.role) == (phone, "owner"):
+        raise typer.BadParameter(
+            "that is this app itself, which would be no owner any more; another owner's can do it"
+        )
 
     async def forgetting() -> None:
         async with inside(charger) as entered:
@@ -53,7 +61,7 @@ def forget(
     terminal().result(
         {"forgotten": phone},
         f"{phone} is forgotten, and must prove the passcode again. To keep a phone out that has the"
-        f" passcode: `chargepin passcode rotate {charger} --forget ID`.",
+        f" passcode: `chargepin passcode rotate {name_of(serial)} --forget ID`.",
     )
 
 

@@ -90,7 +90,7 @@ Command: TypeAlias = (
 ROLE_NEEDED: dict[type[Command], Role] = {
     SetPasscode: Role.OWNER,
     AddBond: Role.USER,
-    ForgetBond: Role.USER,  # its own; any other needs an admin
+    ForgetBond: Role.USER,  # its own; any other needs an admin, and an owner's an owner
     EndPause: Role.ADMIN,
     SetPolicy: Role.OWNER,
     TakeClaim: Role.OWNER,

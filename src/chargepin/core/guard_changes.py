@@ -168,6 +168,8 @@ def _forget_bond(guard: Guard, number: int, link: Link, bond_id: str) -> Step:
     forgotten = bonds.by_id(guard.durable.bonds, bond_id)
     if forgotten is None:
         return _denied(guard, number, commands.NO_SUCH_BOND)
+    if not own and forgotten.role > link.role:  # or an admin could put every owner out
+        return _denied(guard, number, commands.ROLE_TOO_LOW)
     durable = replace(guard.durable, bonds=bonds.without(guard.durable.bonds, bond_id))
     after = _done(guard, number, durable, "bond_forgotten", {"bond": bond_id})
     ending = [n for n, held in guard.links.items() if held.bond and held.bond.bond_id == bond_id]
