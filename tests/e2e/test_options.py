@@ -2,6 +2,7 @@
 
 import io
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,15 @@ def test_what_is_typed_goes_before_the_environment(
     typed = doctor("doctor", *options) if after else doctor(*options, "doctor")
     assert str(tmp_path / "typed") in typed["home"]
     assert NOBODY in typed["radio"]
+
+
+def test_a_port_that_is_taken_is_said_so() -> None:
+    said = io.StringIO()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        listen = f"tcp:127.0.0.1:{taken.getsockname()[1]}"
+        terminal = Terminal(io.StringIO(), io.StringIO(), said)
+        assert run(["serve", "radio", "--listen", listen], terminal) == 1
+    assert said.getvalue().startswith("Not started: another program listens there already")
 
 
 def test_after_the_command_goes_before_in_front_of_it(tmp_path: Path) -> None:

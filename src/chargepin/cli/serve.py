@@ -1,5 +1,6 @@
 """`chargepin serve …`: radio, charger, account and page. Each says it is ready, then runs."""
 
+import errno
 import json
 import os
 import signal
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from chargepin.charger.imitation.program import ImitatedSetup
     from chargepin.charger.setup import Setup
     from chargepin.core.catalogue import Family
+
+
+_TAKEN = "another program listens there already; --listen names another port, 0 takes a free one"
 
 
 class PowerUp(Enum):
@@ -80,7 +84,7 @@ def radio(
         finally:
             await room.close()
 
-    finish(serving())
+    _started(serving)
 
 
 def charger(
@@ -252,7 +256,8 @@ def _started(serving: Callable[[], Awaitable[None]]) -> None:
     try:
         finish(run())
     except (OSError, ValueError) as error:
-        text = f"Not started: {error}"
+        taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+        text = f"Not started: {_TAKEN if taken else error}"
         terminal().error({"code": "not_started", "message": text}, text)
         raise typer.Exit(1) from error
 
