@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,6 +26,14 @@ class Window:
     def wrong_code(self) -> str:
         """What is not the next code that it shows."""
         return f"{(int(self.code()) + 1) % 1_000_000:06}"
+
+    def hung_up(self) -> bool:
+        """Whether it makes room for the phone, by leaving the charger."""
+        return bool(self._wait("has hung up to make room"))
+
+    def comes_back(self) -> None:
+        """Have it ask what came of it."""
+        self.process.send_signal(signal.SIGINT)
 
     def paired(self) -> bool:
         """Whether it ends because a phone has paired."""
@@ -60,10 +69,11 @@ class Owner:
         assert told.returncode == 0, told.stdout + told.stderr
         return json.loads(told.stdout)
 
-    def protect(self) -> None:
-        """Set a passcode, and enter it: the app is the owner's then."""
-        passcode = self.done("passcode", "set")["passcode"]
+    def protect(self) -> str:
+        """Set a passcode, and enter it: the app is the owner's then. Gives the passcode."""
+        passcode: str = self.done("passcode", "set")["passcode"]
         assert self.done("passcode", "enter", stdin=f"{passcode}\n")["role"] == "owner"
+        return passcode
 
     def forget_phones(self) -> None:
         """Have the charger forget every phone that it knows by a Bluetooth bond."""
