@@ -2,11 +2,11 @@
 
 What this emulator (btvirt, BlueZ 5.66) cannot do, as btmon showed:
 
-- Every connection has the handle 42. A peripheral's host takes a second one for the first: while an
-  owner is connected, the guest's connection is complete, and nothing on it is ever answered. So here
-  only one is open at a time, and an owner hangs up before a phone comes.
-- Who connects to a peripheral that does not advertise in that moment fails at once (0x3e), where real
-  controllers wait. So a charger that carries one phone at a time is not asked twice in a row.
+- Every connection has the handle 42. A peripheral's host takes a second one for the first: while
+  an owner is connected, the guest's connection is complete, and nothing on it is ever answered. So
+  here only one is open at a time, and an owner hangs up before a phone comes.
+- Who connects to a peripheral that does not advertise in that moment fails at once (0x3e), where
+  real controllers wait. So a charger that carries one phone at a time is not asked twice in a row.
 """
 
 from collections.abc import Iterator
