@@ -215,3 +215,52 @@ def test_damage_to_both_seals_and_the_file_that_is_kept_aside_has_the_log(tmp_pa
     assert [entry.event for entry in look_into(tmp_path).entries] == ["state_lost"]
     assert not (tmp_path / ASIDE).exists()
     store.close()
+
+
+@pytest.mark.parametrize("page", [0, 1, -1, None])
+def test_a_page_of_the_log_that_is_no_page_seals_nothing(tmp_path: Path, page: int | None) -> None:
+    store = SQLiteStore(tmp_path)
+    store.put("settings", b"{}")
+    store.put_bluetooth_bond("a", b"{}")
+    write(store, 60)
+    known = store.head
+    store.close()
+    path = tmp_path / "charger.sqlite"
+    content = bytearray(path.read_bytes())
+    pages = [at for at in range(0, len(content), 4096) if b'"attempt"' in content[at : at + 4096]]
+    if page is None:
+        damage(tmp_path, "ALTER TABLE log RENAME TO lof")
+        content[:] = path.read_bytes()
+    else:
+        content[pages[page]] ^= 0xFF
+        path.write_bytes(content)
+
+    reports: list[str] = []
+    store = opened(tmp_path, reports)
+    assert store.set_aside is None
+    assert store.load() == charged(59)
+    assert (store.bluetooth_bonds(), store.get("settings")) == ({"a": b"{}"}, b"{}")
+    (first,) = look_into(tmp_path).entries
+    assert (first.event, first.previous) == (DAMAGED, known.hash)
+    assert first.detail["kept_aside_as"] == "charger.sqlite.corrupt-1"
+    assert (tmp_path / "charger.sqlite.corrupt-1").read_bytes() == content
+    assert len(reports) == 1
+    store.commit(PROTECTED, [Entry("reset")], 8, clear_log=True)
+    assert not list(tmp_path.glob("*corrupt*"))
+    store.close()
+
+
+def test_a_page_of_the_log_and_a_byte_of_the_state_seal(tmp_path: Path) -> None:
+    store = SQLiteStore(tmp_path)
+    write(store, 60)
+    store.close()
+    damage(tmp_path, "UPDATE kept SET value = CAST('{}' AS BLOB) WHERE name = 'durable'")
+    path = tmp_path / "charger.sqlite"
+    content = bytearray(path.read_bytes())
+    content[content.rindex(b'"attempt"') // 4096 * 4096] ^= 0xFF
+    path.write_bytes(content)
+    store = opened(tmp_path)
+    durable = store.load()
+    assert durable is not None
+    assert durable.mode is Mode.SEALED
+    store.close()

@@ -161,3 +161,24 @@ def test_files_that_get_their_checksums(tmp_path: Path) -> None:
         assert starts(tmp_path) in (PROTECTED, AFTER)
         assert not list(tmp_path.glob("*corrupt*"))
         assert look_into(tmp_path).entries
+
+
+def test_a_state_that_goes_on_without_its_log(tmp_path: Path) -> None:
+    """Cut off before it is in its new file, the charger is sealed; and never open."""
+    written(tmp_path)
+    damage(tmp_path, "ALTER TABLE log RENAME TO lof")
+
+    def work() -> None:
+        opened(tmp_path)
+
+    modes = []
+    for _ in every_kill(tmp_path, work):
+        found = starts(tmp_path)
+        assert starts(tmp_path) == found
+        events = [entry.event for entry in look_into(tmp_path).entries]
+        if found.mode is Mode.SEALED:
+            assert events == ["state_lost"]
+        else:
+            assert (found, events) == (PROTECTED, [DAMAGED])
+        modes.append(found.mode)
+    assert set(modes) == {Mode.SEALED, Mode.PROTECTED}

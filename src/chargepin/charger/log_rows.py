@@ -29,7 +29,7 @@ class LogRows:
     entries_kept: how long the unbroken chain may be. trimmed_at_once: how many of its entries go
     when it is longer. keep_aside: puts a damaged log into a file, and gives the file's name; it may
     be told the same twice. head: the newest entry. summary: the last one; see core.log_summary.
-    damage: what was found wrong, until it is mended.
+    damage: what was found wrong, until it is mended. kept_as: where it is kept already, if it is.
     """
 
     def __init__(
@@ -41,11 +41,13 @@ class LogRows:
         self.head = log.EMPTY
         self.summary = Summary()
         self.damage: str | None = None
+        self.kept_as: str | None = None
 
     def copy(self) -> "LogRows":
         """For a transaction that may fail."""
         copied = LogRows(self._entries_kept, self._trimmed_at_once, self._keep_aside)
-        copied.head, copied.summary, copied.damage = self.head, self.summary, self.damage
+        copied.head, copied.summary = self.head, self.summary
+        copied.damage, copied.kept_as = self.damage, self.kept_as
         return copied
 
     def read(self, connection: sqlite3.Connection, known: log.Head | None) -> None:
@@ -118,9 +120,9 @@ class LogRows:
     def _begun_anew(self, connection: sqlite3.Connection, damage: str) -> Entry:
         """Put everything aside; gives the entry that says so."""
         lines = (b"%d %s\n" % (sequence, entry) for sequence, entry in _rows(connection))
-        aside = self._keep_aside(b"".join(lines))
+        aside = self.kept_as or self._keep_aside(b"".join(lines))
         connection.execute("DELETE FROM log")
-        self.summary, self.damage = Summary(begins=self.head), None
+        self.summary, self.damage, self.kept_as = Summary(begins=self.head), None, None
         return Entry(DAMAGED, {**self.summary.detail(), "kept_aside_as": aside, "found": damage})
 
     def _take_out(self, connection: sqlite3.Connection, last: int, *, reset: bool = False) -> None:

@@ -6,8 +6,8 @@ of all that is kept. Damage to the state seals the charger; damage to the log is
 
 import sqlite3
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -72,18 +72,15 @@ class SQLiteStore:
         self._lock = threading.Lock()
         self.set_aside: Path | None = None
         path = directory / _DATABASE
-        intact: Mapping[str, bytes] = {}
         try:
             private_directory(directory)
             self._identity = open_identity(directory)
             try:
                 self._open(path, check=self._check)
             except (DatabaseCorrupt, StateDamaged) as damaged:
-                intact = damaged.intact if isinstance(damaged, StateDamaged) else {}
-                self.set_aside = set_database_aside(path)
-                self._open(path)
+                self._begin_again(path, damaged)
             if STATE not in self._rows.named and (copies := self._copies()):
-                self._seal(self.set_aside or copies[-1], intact)
+                self._seal(copies[-1], {})  # the power was cut in the midst of it
         except (OSError, sqlite3.Error) as error:
             raise StoreFailed(f"cannot use {directory}: {error}") from error
 
@@ -230,11 +227,45 @@ class SQLiteStore:
         if (found.mode is Mode.PROTECTED) is not (found.credential is not None):
             raise StateDamaged("it has half a passcode")
 
+    def _begin_again(self, path: Path, damaged: DatabaseCorrupt | StateDamaged) -> None:
+        """Put a damaged database aside. Its state goes on if the checksums prove it."""
+        proved = self._proved(path) if isinstance(damaged, DatabaseCorrupt) else None
+        aside = set_database_aside(path)
+        self._open(path)
+        if proved is None:
+            self._seal(aside, damaged.intact if isinstance(damaged, StateDamaged) else {})
+            return
+        found, head, state = proved
+        self._log.head, self._log.damage = head, "its part of the database cannot be read"
+        self._log.kept_as = aside.name
+
+        def change(connection: sqlite3.Connection, rows: KeptRows, lines: LogRows) -> None:
+            for name, value in found.named.items():
+                rows.put(connection, name, value)
+            for address, value in found.bonds.items():
+                rows.put_bond(connection, address, value)
+            lines.write(connection, (), 0, state.running_s)
+
+        self._change("what was not damaged", change)
+
+    def _proved(self, path: Path) -> tuple[KeptRows, log.Head, Durable] | None:
+        """What checksums prove of a database that is damaged elsewhere, such as in its log."""
+        rows = KeptRows()
+        try:
+            with _only_read(path) as connection:
+                head = rows.read(connection)
+            self._check(rows)
+        except (sqlite3.Error, UnicodeDecodeError, StateDamaged):
+            return None
+        if head is None or STATE not in rows.named:
+            return None
+        return rows, head, decoded(rows.named[STATE], Durable)
+
     def _seal(self, aside: Path, intact: Mapping[str, bytes]) -> None:
         """The state was lost: nobody is let in until a reset, which goes on with fresh counters.
 
-        Also done if the power was cut between putting the damaged one aside and this. intact: rows
-        of the power side that were not damaged, such as the meter and an installer's limits.
+        intact: rows of the power side that were not damaged, such as the meter and an installer's
+        limits.
         """
         known = self._identity
         sealed = Durable(
@@ -301,6 +332,15 @@ class SQLiteStore:
             self._identity = now
 
 
+@contextmanager
+def _only_read(path: Path) -> Iterator[sqlite3.Connection]:
+    address = f"{path.absolute().as_uri()}?mode=ro"
+    with closing(sqlite3.connect(address, uri=True, isolation_level=None)) as connection:
+        connection.text_factory = bytes
+        connection.execute("BEGIN")  # all of it as of one moment
+        yield connection
+
+
 def _emptied(connection: sqlite3.Connection) -> None:
     """Take the write-ahead log into the database, if there is room, so that it begins anew."""
     with suppress(sqlite3.Error):
@@ -332,10 +372,7 @@ def look_into(directory: Path) -> Kept:
     rows = KeptRows()
     try:
         identity = read_identity(directory)
-        address = f"{(directory / _DATABASE).absolute().as_uri()}?mode=ro"
-        with closing(sqlite3.connect(address, uri=True, isolation_level=None)) as connection:
-            connection.text_factory = bytes
-            connection.execute("BEGIN")  # all of it as of one moment
+        with _only_read(directory / _DATABASE) as connection:
             head = rows.read(connection)
             lines = connection.execute("SELECT sequence, entry FROM log ORDER BY sequence")
             entries = tuple(entry_in(*line) for line in lines.fetchall())
