@@ -2,8 +2,8 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +18,7 @@ from chargepin.app.client import find
 from chargepin.app.connect import holding
 from chargepin.app.holding import Broken, Connected, GivenUp, Holder, Lent, Notice
 from chargepin.app.lending import ask_holders
+from chargepin.app.ports import Found, Radio
 from chargepin.charger.air import Air
 from chargepin.radio import serve_radio
 from ends import SERIAL, Answers, Ends, Phone, both_ends
@@ -215,6 +216,42 @@ async def test_a_program_holds_a_charger_with_the_library_alone(tmp_path: Path) 
             await ask_holders(home, SERIAL, 0)
             assert (await (await held.connected()).status()).state == "ready"
         assert not list(home.glob("*.sock"))
+
+
+class Switched:
+    """A radio that is there, and that somebody may switch off."""
+
+    def __init__(self, radio: Radio) -> None:
+        self._radio = radio
+        self.on = True
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._radio, name)
+
+    async def scan(self) -> AsyncGenerator[Found, None]:
+        if not self.on:
+            raise errors.NoRadio("Bluetooth is switched off on this computer.")
+        async with aclosing(self._radio.scan()) as seen:
+            async for found in seen:
+                yield found
+
+
+async def test_it_waits_for_bluetooth_to_be_switched_on_again(tmp_path: Path) -> None:
+    notices: list[Notice] = []
+    async with both_ends(tmp_path / "charger") as ends:
+        await ends.switch_on()
+        phone = await ends.phone("holder")
+        first = await phone.enter()
+        radio: Any = Switched(phone.surroundings.radio)
+        around = replace(phone.surroundings, radio=radio)
+        async with holding(tmp_path, around, first, on_notice=notices.append):
+            radio.on = False
+            await first.close()
+            await until(lambda: len(waits(notices)) == 3, passing_s=0.05)
+            radio.on = True
+            await until(lambda: Connected() in notices, passing_s=0.01)
+        assert isinstance(notices[1], Broken)
+        assert isinstance(notices[1].reason, errors.NoRadio)
 
 
 async def test_it_outlives_the_radio_that_it_began_on(tmp_path: Path) -> None:

@@ -10,12 +10,19 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from chargepin.app.charger import Charger
-from chargepin.app.errors import Busy, ChargepinError, LinkLost, NotFound, WeakSignal
+from chargepin.app.errors import (
+    Busy,
+    ChargepinError,
+    LinkLost,
+    NoRadio,
+    NotFound,
+    WeakSignal,
+)
 
 KEEP_ALIVE_AFTER_S: Final = 30.0
 FIRST_WAIT_S: Final = 2.0
 LONGEST_WAIT_S: Final = 30.0
-_PASSES: Final = (Busy, LinkLost, NotFound, WeakSignal)
+_PASSES: Final = (Busy, LinkLost, NoRadio, NotFound, WeakSignal)
 
 
 @dataclass(frozen=True, slots=True)
