@@ -185,7 +185,9 @@ def test_a_head_that_nobody_knows_any_more_is_not_made_up(tmp_path: Path, newest
     store.close()
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.lists(st.dictionaries(st.text(), st.text() | st.integers(), max_size=3), max_size=4))
 def test_nothing_that_somebody_says_damages_the_log(
     tmp_path: Path, said: list[dict[str, str | int]]
@@ -247,6 +249,19 @@ def test_a_page_of_the_log_that_is_no_page_seals_nothing(tmp_path: Path, page: i
     assert len(reports) == 1
     store.commit(PROTECTED, [Entry("reset")], 8, clear_log=True)
     assert not list(tmp_path.glob("*corrupt*"))
+    store.close()
+
+
+def test_what_is_not_proved_does_not_go_on_with_the_state(tmp_path: Path) -> None:
+    store = SQLiteStore(tmp_path)
+    store.put("hardware", b'{"meter_wh":1.5}')
+    write(store, 3)
+    store.close()
+    damage(tmp_path, "UPDATE kept SET value = CAST('{}' AS BLOB) WHERE name = 'hardware'")
+    damage(tmp_path, "ALTER TABLE log RENAME TO lof")
+    store = opened(tmp_path)
+    assert store.load() == charged(2)
+    assert store.get("hardware") is None
     store.close()
 
 

@@ -96,6 +96,11 @@ class KeptRows:
         return self._compared(_checks_in(checked))
 
     @property
+    def proved(self) -> dict[str, bytes]:
+        """The named rows that their checksums fit."""
+        return {name: self.named[name] for name in self._of_named}
+
+    @property
     def unsettled(self) -> bool:
         """Whether `read` found something that is to be stored otherwise than it is."""
         return self._version != _VERSION or bool(self._unread)
@@ -142,7 +147,7 @@ class KeptRows:
         }
         stateless = STATE not in self.named and STATE not in checks.rows
         if not (stateless or STATE in self._of_named) or checks.bonds != self._bonds_digest:
-            intact = {name: self.named[name] for name in self._of_named if name != STATE}
+            intact = {name: value for name, value in self.proved.items() if name != STATE}
             raise StateDamaged("a checksum does not fit", intact)
         self._unread = tuple(name for name in self.named if name not in self._of_named)
         return checks.log

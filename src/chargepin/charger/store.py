@@ -240,7 +240,7 @@ class SQLiteStore:
         self._log.kept_as = aside.name
 
         def change(connection: sqlite3.Connection, rows: KeptRows, lines: LogRows) -> None:
-            for name, value in found.named.items():
+            for name, value in found.proved.items():
                 rows.put(connection, name, value)
             for address, value in found.bonds.items():
                 rows.put_bond(connection, address, value)
