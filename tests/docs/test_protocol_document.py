@@ -22,6 +22,7 @@ from chargepin.charger import (
     store,
     updating,
 )
+from chargepin.charger import parameters as shapes
 from chargepin.charger.stock.call import ErrorCode
 from chargepin.charger.stock.reads import READS
 from chargepin.charger.stock.writes import WRITES
@@ -153,16 +154,16 @@ def test_stock_methods_have_the_roles_that_are_told() -> None:
 
 
 PARAMETERS: Mapping[str, type[msgspec.Struct]] = {
-    "passcode.set": own.SetParameters,
-    "passcode.rotate": own.RotateParameters,
-    "bond.create": own.BondParameters,
-    "bonds.list": own.PageParameters,
-    "bonds.forget": own.ForgetParameters,
-    "log.read": own.PageParameters,
-    "passcode.viewed": own.ViewedParameters,
-    "pairing.open": own.PairingParameters,
-    "claim": own.ClaimParameters,
-    "update.start": own.VersionParameters,
+    "passcode.set": shapes.SetParameters,
+    "passcode.rotate": shapes.RotateParameters,
+    "bond.create": shapes.BondParameters,
+    "bonds.list": shapes.PageParameters,
+    "bonds.forget": shapes.ForgetParameters,
+    "log.read": shapes.PageParameters,
+    "passcode.viewed": shapes.ViewedParameters,
+    "pairing.open": shapes.PairingParameters,
+    "claim": shapes.ClaimParameters,
+    "update.start": shapes.VersionParameters,
 }
 
 

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from chargepin.charger import own
+from chargepin.charger import own, parameters
 from chargepin.core import bapi, channel, gatt, handshake, identity, lockout, log, p256
 from chargepin.core.catalogue import Version
 from chargepin.core.identity import Credential, Flag, MessageType, RefusalCode, State
@@ -262,7 +262,7 @@ def test_the_json_is_as_both_sides_write_it() -> None:
 def test_the_request_that_set_the_passcode_is_that_of_the_story() -> None:
     request = bapi.decode_request(GIVEN["set_request"])
     assert request.met == "passcode.set"
-    wish = msgspec.convert(request.par, own.SetParameters)
+    wish = msgspec.convert(request.par, parameters.SetParameters)
     assert bytes.fromhex(wish.verifier) == EXAMPLES["w0"] + EXAMPLES["L"]
     assert bytes.fromhex(wish.salt) == GIVEN["salt"]
     assert own._credential(wish).profile == wish.profile == 1
