@@ -11,6 +11,7 @@ from bleak.exc import BleakDBusError, BleakError, BleakGATTProtocolError
 
 from chargepin.app.errors import LinkLost, ProtocolError
 from chargepin.app.ports import AttRefused
+from chargepin.app.unattended import call, look_at
 
 _T = TypeVar("_T")
 
@@ -96,7 +97,7 @@ class BleakLink:
         def heard(_: BleakGATTCharacteristic, value: bytearray) -> None:
             for each in subscribers:
                 if not self.closed:
-                    self._call(each, bytes(value))
+                    call(each, bytes(value))
 
         try:
             await self._request(self.client.start_notify(found, heard), changes=True)
@@ -112,7 +113,7 @@ class BleakLink:
     def on_close(self, callback: Callable[[], None]) -> None:
         """Call back once when the link is gone, at once if it is already."""
         if self.closed:
-            self._call(callback)
+            call(callback)
         else:
             self._on_close.append(callback)
 
@@ -155,7 +156,7 @@ class BleakLink:
             self._start(self.client.disconnect())  # gives back what bleak holds for the link
         callbacks, self._on_close = self._on_close, []
         for callback in callbacks:
-            self._call(callback)
+            call(callback)
 
     async def ends(self) -> bool:
         """Wait a little for an end that is to be expected; whether it came."""
@@ -228,17 +229,8 @@ class BleakLink:
         task = asyncio.create_task(run())
         self._running.add(task)
         task.add_done_callback(self._running.discard)
-        task.add_done_callback(_look_at)
+        task.add_done_callback(look_at)
         return task
-
-    @staticmethod
-    def _call(callback: Callable[..., None], *arguments: object) -> None:
-        """Whatever a callback does, the system's events are still taken."""
-        try:
-            callback(*arguments)
-        except Exception as error:  # noqa: BLE001 -- reported where programs look for such things
-            loop = asyncio.get_running_loop()
-            loop.call_exception_handler({"message": "a link's callback failed", "exception": error})
 
 
 def _att_error(error: Exception) -> int | None:
@@ -250,9 +242,3 @@ def _att_error(error: Exception) -> int | None:
     # What an ESPHome proxy was told is behind bleak-esphome's sentence about it.
     told = getattr(getattr(error.__cause__, "error", None), "error", None)
     return told if isinstance(told, int) and 0 < told < _PROXYS_OWN else None
-
-
-def _look_at(task: asyncio.Future[Any]) -> None:
-    """Take note of an exception that nobody waits for any more."""
-    if not task.cancelled():
-        task.exception()

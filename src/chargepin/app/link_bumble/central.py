@@ -15,9 +15,10 @@ from chargepin.app.errors import Busy, LinkLost
 from chargepin.app.hearing import is_charger, unanswered, worth_telling
 from chargepin.app.link_bumble.asking import AskCode, Asking
 from chargepin.app.link_bumble.bonds import KeptKeys
-from chargepin.app.link_bumble.link import BumbleLink, look_at
+from chargepin.app.link_bumble.link import BumbleLink
 from chargepin.app.link_bumble.smp import CarefulSession
 from chargepin.app.ports import AttRefused, Found
+from chargepin.app.unattended import look_at
 from chargepin.core.gatt import parse_advertising
 from chargepin.machine.controller import Controller, ControllerError, open_controller
 

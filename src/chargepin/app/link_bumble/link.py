@@ -18,6 +18,7 @@ from chargepin.app.errors import (
 from chargepin.app.link_bumble.asking import Asking
 from chargepin.app.link_bumble.endings import ENDINGS
 from chargepin.app.ports import AttRefused
+from chargepin.app.unattended import call, look_at
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -123,7 +124,7 @@ class BumbleLink:
 
         def heard(value: bytes) -> None:
             if not self.closed:
-                self._call(callback, bytes(value))
+                call(callback, bytes(value))
 
         notified = found.properties & _NOTIFY
         subscribers = (
@@ -172,7 +173,7 @@ class BumbleLink:
     def on_close(self, callback: Callable[[], None]) -> None:
         """Call back once when the link is gone, at once if it is already."""
         if self.closed:
-            self._call(callback)
+            call(callback)
         else:
             self._on_close.append(callback)
 
@@ -344,7 +345,7 @@ class BumbleLink:
         asyncio.get_running_loop().call_soon(self._cancel_requests)
         callbacks, self._on_close = self._on_close, []
         for callback in callbacks:
-            self._call(callback)
+            call(callback)
 
     def _cancel_requests(self) -> None:
         """Of ATT only: what asks the adapter ends by itself when the link does.
@@ -354,15 +355,6 @@ class BumbleLink:
         for task in list(self._asked):
             task.cancel()
 
-    @staticmethod
-    def _call(callback: Callable[..., None], *arguments: object) -> None:
-        """Whatever a callback does, Bumble's packet handling goes on."""
-        try:
-            callback(*arguments)
-        except Exception as error:  # noqa: BLE001 -- reported where programs look for such things
-            loop = asyncio.get_running_loop()
-            loop.call_exception_handler({"message": "a link's callback failed", "exception": error})
-
 
 _Answer = TypeVar("_Answer", bound=att.ATT_PDU)
 
@@ -371,12 +363,6 @@ def _answered(answer: att.ATT_PDU, kind: type[_Answer]) -> _Answer:
     if not isinstance(answer, kind):
         raise ProtocolError("The charger gave an answer that does not fit the question.")
     return answer
-
-
-def look_at(task: asyncio.Future[Any]) -> None:
-    """Take note of an exception that nobody waits for any more."""
-    if not task.cancelled():
-        task.exception()
 
 
 def _uuid_text(raw: bytes) -> str:
