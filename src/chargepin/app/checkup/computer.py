@@ -12,9 +12,9 @@ from typing import Final
 
 from chargepin import __version__
 from chargepin.app.checkup.finding import Finding
-from chargepin.app.connect import radio_of
 from chargepin.app.errors import ChargepinError, NoRadio, VaultError
 from chargepin.app.ports import SIGN_IN_FILE, Radio, Vault
+from chargepin.app.radios import radio_of
 from chargepin.app.vault import open_vault
 
 RFKILL: Final = Path("/sys/class/rfkill")
