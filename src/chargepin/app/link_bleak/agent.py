@@ -2,15 +2,13 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from typing import Any
 
 from dbus_fast import DBusError
 from dbus_fast.annotations import DBusObjectPath, DBusStr, DBusUInt16, DBusUInt32
 from dbus_fast.service import ServiceInterface, dbus_method
 
 from chargepin.app.errors import Cancelled
-
-CODE_MAX: Final = 999_999  # Core Vol 3, Part H, 2.3.5.3
 
 AskCode = Callable[[], Coroutine[Any, Any, int]]
 """Gives the number that a charger wants typed, 0 to 999,999; raises Cancelled."""
