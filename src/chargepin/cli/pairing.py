@@ -110,7 +110,8 @@ def _end_as_by_ctrl_c() -> None:
     import signal
 
     loop = asyncio.get_running_loop()
-    with suppress(AttributeError, NotImplementedError):  # Windows has nothing of the kind
+    # Windows has nothing of the kind, and no thread but the main one may hear signals.
+    with suppress(AttributeError, NotImplementedError, RuntimeError):
         for number in (signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, signal.raise_signal, signal.SIGINT)
 
