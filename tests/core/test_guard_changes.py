@@ -299,6 +299,16 @@ def test_a_forgotten_bond_ends_its_sessions_and_gets_in_no_more() -> None:
     assert answer == denied(admin, commands.NO_SUCH_BOND)
 
 
+def test_an_admin_forgets_another_admins_bond_and_no_owners() -> None:
+    another = bond(9, Role.ADMIN)
+    bench = Bench(replace(PROTECTED, bonds=(*PROTECTED.bonds, another)))
+    admin = bench.by_bond(ADMIN)
+    refused = bench.command(admin, commands.ForgetBond(OWNER.bond_id))
+    assert refused == denied(admin, commands.ROLE_TOO_LOW)
+    assert bench.command(admin, commands.ForgetBond(another.bond_id)) == (Answer(admin),)
+    assert bench.stored.bonds == PROTECTED.bonds
+
+
 def test_a_user_may_forget_the_own_bond_even_the_one_just_drawn() -> None:
     bench = Bench()
     link = bench.by_passcode()
