@@ -1,5 +1,7 @@
 """One guest and one radio for all of these tests; what they leave is kept when one fails."""
 
+import fcntl
+import os
 import platform
 import re
 import shutil
@@ -8,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,15 +76,31 @@ def guest(world: World) -> VirtualMachine:
 def kept(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[None]:
-    """Keep every log of a session in which a test failed, once all programs have ended."""
-    shutil.rmtree(FAILED, ignore_errors=True)
+    """Keep every log of a session in which a test failed, once all programs have ended.
+
+    Each process that runs tests has a place of its own.
+    """
+    _clear_once()
     yield
     if request.session.testsfailed:
         for directory in tmp_path_factory.getbasetemp().glob("bluez*[0-9]"):
-            kept = FAILED / directory.name
+            kept = FAILED / os.environ.get("PYTEST_XDIST_WORKER", "alone") / directory.name
             shutil.copytree(directory, kept, ignore=_no_secrets)
-            for capture in kept.glob("*.btsnoop"):
+            for capture in kept.rglob("*.btsnoop"):
                 _write_pairings(capture)
+
+
+def _clear_once() -> None:
+    """Remove what an earlier run left; whoever of this run comes later leaves it alone."""
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "run").open("a+") as seen:
+        fcntl.flock(seen, fcntl.LOCK_EX)
+        seen.seek(0)
+        if seen.read() != run:
+            shutil.rmtree(FAILED, ignore_errors=True)
+            seen.truncate(0)
+            seen.write(run)
 
 
 def _no_secrets(_: str, names: list[str]) -> set[str]:
@@ -98,12 +117,29 @@ def _write_pairings(capture: Path) -> None:
 
 
 _GUESTS: list[VirtualMachine] = []
+_TOLD: list[str] = []  # by processes that ran tests for this one
+
+
+def _about_guests() -> list[str]:
+    said = []
+    for guest in _GUESTS:
+        known = "" if guest.image.pinned else ", not the one that these tests were written with"
+        said.append(f"Guest: Linux {guest.kernel}{known}; booted in {guest.booted_s:.0f} s.")
+    return said
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["guests"] = _about_guests()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    _TOLD.extend(getattr(node, "workeroutput", {}).get("guests", ()))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    for guest in _GUESTS:
-        known = "" if guest.image.pinned else ", not the one that these tests were written with"
-        booted = f"Guest: Linux {guest.kernel}{known}; booted in {guest.booted_s:.0f} s."
-        terminalreporter.line(booted)
+    for line in _about_guests() + _TOLD:
+        terminalreporter.line(line)
     if FAILED.is_dir():
-        terminalreporter.line(f"The guest's logs and the radio's capture are in {FAILED}.")
+        terminalreporter.line(f"The guest's logs and what was in the air are in {FAILED}.")

@@ -151,6 +151,7 @@ def _downloaded(debs: Path) -> Path:
     options = [
         *("-o", "Dir::State::status=/dev/null", "-o", f"Dir::Cache::archives={debs}"),
         *("-o", "Debug::NoLocking=true"),
+        *("-o", "Acquire::Retries=5", "-o", "Acquire::http::Timeout=30"),
     ]
     if os.getuid() == 0:
         options += ["-o", "APT::Sandbox::User=root"]
@@ -233,6 +234,7 @@ def _install_wheels(place: Path, python: tuple[int, int]) -> None:
         [
             *(sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--no-deps"),
             *("--disable-pip-version-check", "--require-hashes", "--only-binary", ":all:"),
+            *("--retries", "5", "--timeout", "30"),
             *("--python-version", f"{python[0]}.{python[1]}", *platforms),
             *("--target", str(place), "--requirement", str(wanted)),
         ]

@@ -22,10 +22,14 @@ TAKE_FROM_BLUEZ = "btmgmt --index 1 power off"  # as `systemctl stop bluetooth` 
 
 def plug_in(guest: VirtualMachine) -> None:
     """Give the guest a second adapter, and see that BlueZ has taken it."""
-    guest.run(
-        "python3 -S -m bluez.guest.adapter second >/dev/null 2>&1 & echo $! >/tmp/second.pid;"
-        f" until hciconfig {ADAPTER} | grep -q 'UP RUNNING'; do sleep 0.2; done"
+    done = guest.run(
+        "plug() { python3 -S -m bluez.guest.adapter second >/dev/console 2>&1 &"
+        " echo $! >/tmp/second.pid; };"
+        f" plug; until hciconfig {ADAPTER} | grep -q 'UP RUNNING'; do sleep 0.2;"
+        " kill -0 $(cat /tmp/second.pid) || plug; done",
+        within_s=120,
     )
+    assert done.code == 0, done
 
 
 def pull_out(guest: VirtualMachine) -> None:

@@ -3,6 +3,7 @@
 Or it has BlueZ's own emulated controllers: one of its own, and two for hosts outside.
 """
 
+import base64
 import json
 import shutil
 import socket
@@ -113,6 +114,9 @@ class VirtualMachine:
         told = self.run("tail -c 4000000 /tmp/bluetoothd.log")
         (self.directory / "bluetoothd.log").write_text(told.out)
         (self.directory / "kernel.log").write_text(self.run("dmesg").out)
+        if self._radio is None:  # else the radio has its own
+            air = self.run("base64 /tmp/air.btsnoop").out
+            (self.directory / "air.btsnoop").write_bytes(base64.b64decode(air))
 
     def _command(self, control: int) -> list[str]:
         first, second = map(self._line, self.joined)
