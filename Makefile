@@ -15,7 +15,7 @@ test: check
 	@$(BIN)/python -m pytest -q -n 2 -m "not bluez"
 
 test-bluez: $(STAMP)
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m bluez tests/bluez
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m bluez tests/bluez
 
 check: $(STAMP)
 	@$(BIN)/ruff check .
