@@ -60,8 +60,9 @@ def forget(
     finish(forgetting())
     terminal().result(
         {"forgotten": phone},
-        f"{phone} is forgotten, and must prove the passcode again. To keep a phone out that has the"
-        f" passcode: `chargepin passcode rotate {name_of(serial)} --forget ID`.",
+        f"{phone} is forgotten. An app must prove the passcode again; a phone that came by its own"
+        " dialog needs a new code. To keep a phone out that has the passcode: `chargepin passcode"
+        f" rotate {name_of(serial)} --forget ID`.",
     )
 
 
