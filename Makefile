@@ -6,7 +6,7 @@ STAMP := $(VENV)/.ready
 
 SECONDS ?= 10
 
-.PHONY: demo test test-bluez check attack fuzz mutants coverage bench lock clean
+.PHONY: demo test test-bluez guest check attack fuzz mutants coverage bench lock clean
 
 demo: $(STAMP)
 	@$(BIN)/chargepin demo
@@ -16,6 +16,10 @@ test: check
 
 test-bluez: $(STAMP)
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m bluez tests/bluez
+
+# What test-bluez would build first: Debian's kernel, BlueZ and Python, downloaded.
+guest: $(STAMP)
+	@PYTHONPATH=tests $(BIN)/python -m bluez.image
 
 check: $(STAMP)
 	@$(BIN)/ruff check .

@@ -303,3 +303,7 @@ def _run(command: Sequence[str], *, check: bool = True, cwd: Path | None = None)
 def _path() -> str:
     """Where administrators' tools are is not on everybody's path."""
     return os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
+
+
+if __name__ == "__main__":
+    built()
