@@ -31,8 +31,8 @@ from attacks.stage import victim
 from attacks.test_middle import limit
 from attacks.test_pairing_mirror import paired
 from chargepin.charger.air import Appearance, AttError, Written
-from chargepin.charger.att import Client
-from chargepin.charger.attributes import Attributes
+from chargepin.charger.bluetooth.att import Client
+from chargepin.charger.bluetooth.attributes import Attributes
 from chargepin.core import bapi
 from chargepin.core.gatt import Layout, StockService
 from charger.rig import ScriptedRules, Wire

@@ -34,9 +34,9 @@ from bluetooth_phone import bluetooth_phone
 from chargepin.app.client import Charger
 from chargepin.app.pairing import PhonePaired
 from chargepin.charger import daemon
+from chargepin.charger.bluetooth.pairing import SEEN_EVERY_S
+from chargepin.charger.bluetooth.peripheral import Peripheral
 from chargepin.charger.daemon import Rule
-from chargepin.charger.pairing import SEEN_EVERY_S
-from chargepin.charger.peripheral import Peripheral
 from chargepin.charger.store import SQLiteStore
 from chargepin.core import bapi, guard
 from charger.initiator import PASSKEY_REQUEST, REQUEST, Initiator, Typing, encrypted_with

@@ -12,9 +12,9 @@ from bumble import hci
 from attacks.bits import FAILED, ROUNDS, Guesser, number
 from attacks.dialog import Phones, let_in, phones
 from attacks.report import Row, Tell
+from chargepin.charger.bluetooth.smp import Peer
 from chargepin.charger.imitation import IMITATIONS
 from chargepin.charger.imitation.rules import ImitatedRules, pairings_by
-from chargepin.charger.smp import Peer
 from chargepin.core.passcode import Passcode, draw
 from charger.imitated import bench
 from charger.initiator import Typing

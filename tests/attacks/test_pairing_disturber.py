@@ -19,8 +19,8 @@ from attacks.report import Row, Tell
 from attacks.stage import victim
 from attacks.test_pairing_guesser import Door, drawing
 from attacks.test_pairing_mirror import pairs
-from chargepin.charger.pairing import STEP_MAX_S
-from chargepin.charger.smp import Peer
+from chargepin.charger.bluetooth.pairing import STEP_MAX_S
+from chargepin.charger.bluetooth.smp import Peer
 from chargepin.core.pairing_window import ATTEMPTS_MAX
 from charger.initiator import ROUNDS, Typing
 from ends import both_ends

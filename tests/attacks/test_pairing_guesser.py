@@ -14,10 +14,10 @@ from bumble import hci
 from attacks.bits import ROUNDS, Guesser
 from attacks.report import Row, Tell
 from chargepin.charger.air import LinkClosed, LinkEnd
+from chargepin.charger.bluetooth.pairing import Pairings
+from chargepin.charger.bluetooth.smp import Peer
 from chargepin.charger.dialog import PairingDialog
-from chargepin.charger.pairing import Pairings
 from chargepin.charger.rights import Rights
-from chargepin.charger.smp import Peer
 from chargepin.core.catalogue import Version
 from chargepin.core.gatt import Layout
 from chargepin.core.guard import powered_up

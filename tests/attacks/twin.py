@@ -22,8 +22,8 @@ from chargepin.charger.air import (
     Secured,
     Written,
 )
-from chargepin.charger.pairing import BluetoothBond
-from chargepin.charger.peripheral import Peripheral
+from chargepin.charger.bluetooth.pairing import BluetoothBond
+from chargepin.charger.bluetooth.peripheral import Peripheral
 from chargepin.core.catalogue import name_of
 from chargepin.core.gatt import Layout
 from chargepin.machine.controller import Controller, open_controller

@@ -22,8 +22,8 @@ from bumble.link import LocalLink
 from bumble.transport.common import AsyncPipeSink, Transport
 
 from chargepin.charger.air import AirEvent, Appearance, AttError, LinkOpened, Pairing, Secured
-from chargepin.charger.pairing import BluetoothBond, BluetoothBonds
-from chargepin.charger.peripheral import Peripheral
+from chargepin.charger.bluetooth.pairing import BluetoothBond, BluetoothBonds
+from chargepin.charger.bluetooth.peripheral import Peripheral
 from chargepin.core.gatt import Layout
 
 CHARGER = "F0:00:00:00:00:01"

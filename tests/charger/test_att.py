@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chargepin.charger.air import AttError, Secured
-from chargepin.charger.att import Client, Table
-from chargepin.charger.att_pdu import Code, Denied
+from chargepin.charger.bluetooth.att import Client, Table
+from chargepin.charger.bluetooth.att_pdu import Code, Denied
 from chargepin.core.gatt import Characteristic, Property
 
 SERVICE = "f0000001-0000-1000-8000-00805f9b34fc"
@@ -191,7 +191,7 @@ def test_a_bug_in_a_callback_is_answered_too(caplog: pytest.LogCaptureFixture) -
         0x12, 0, Code.UNLIKELY_ERROR
     )
     assert server.ask(b"\x52" + handle(server.command_only) + b"bug") is None
-    assert [record.name for record in caplog.records] == ["chargepin.charger.att"] * 2
+    assert [record.name for record in caplog.records] == ["chargepin.charger.bluetooth.att"] * 2
 
 
 def test_prepared_writes_are_refused() -> None:

@@ -10,8 +10,8 @@ from bumble.core import TimeoutError as BumbleTimeout
 from bumble.smp import ErrorCode
 
 from bluetooth_phone import BluetoothLink, BluetoothPhone
+from chargepin.charger.bluetooth.peripheral import Peripheral
 from chargepin.charger.imitation import IMITATIONS, Imitator, imitated_setup, imitation_of
-from chargepin.charger.peripheral import Peripheral
 from chargepin.charger.store import SQLiteStore
 from chargepin.core import gatt
 from chargepin.core.gatt import Layout

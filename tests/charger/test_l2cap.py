@@ -3,7 +3,13 @@ import struct
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chargepin.charger.l2cap import ATT_CHANNEL, SMP_CHANNEL, Assembly, Outbox, answer_signal
+from chargepin.charger.bluetooth.l2cap import (
+    ATT_CHANNEL,
+    SMP_CHANNEL,
+    Assembly,
+    Outbox,
+    answer_signal,
+)
 
 FIRST, CONTINUED = 0b10, 0b01
 

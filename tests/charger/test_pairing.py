@@ -10,7 +10,7 @@ from bumble.device import Device
 from bumble.smp import SMP_CID, SMP_DEBUG_KEY_PUBLIC_X, SMP_DEBUG_KEY_PUBLIC_Y, ErrorCode
 
 from chargepin.charger.air import BluetoothBonded, LinkClosed, LinkEnd, LinkOpened, Pairing, Secured
-from chargepin.charger.pairing import BluetoothBond
+from chargepin.charger.bluetooth.pairing import BluetoothBond
 from chargepin.charger.ports import StoreFailed
 from chargepin.core.bonds import BLUETOOTH_CAPACITY
 from chargepin.core.gatt import Layout
@@ -287,7 +287,9 @@ async def test_a_bug_is_answered_and_ends_the_attempt_alone(
 ) -> None:
     initiator = Initiator(await rig.connected())
     await initiator.request()
-    monkeypatch.setattr("chargepin.charger.smp.crypto.r", None)  # no honest way leads to one
+    monkeypatch.setattr(
+        "chargepin.charger.bluetooth.smp.crypto.r", None
+    )  # no honest way leads to one
     refused = await initiator.wire.ask(initiator.public_key)
     assert refused == failed(ErrorCode.UNSPECIFIED_REASON)
     assert "pairing stumbled on link 1" in caplog.text

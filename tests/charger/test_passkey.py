@@ -19,7 +19,7 @@ from chargepin.charger.air import (
     PairingFailed,
     Secured,
 )
-from chargepin.charger.pairing import SEEN_EVERY_S, BluetoothBond, BluetoothBonds
+from chargepin.charger.bluetooth.pairing import SEEN_EVERY_S, BluetoothBond, BluetoothBonds
 from chargepin.charger.ports import StoreFailed
 from chargepin.core.bonds import BLUETOOTH_CAPACITY
 from chargepin.core.gatt import Layout

@@ -21,10 +21,10 @@ from chargepin.charger.air import (
     Secured,
     Written,
 )
-from chargepin.charger.host import ChargerHost
-from chargepin.charger.on_air import FLUSH_MAX_S, STALLED_S
-from chargepin.charger.pairing import BluetoothBond
-from chargepin.charger.peripheral import Peripheral
+from chargepin.charger.bluetooth.host import ChargerHost
+from chargepin.charger.bluetooth.on_air import FLUSH_MAX_S, STALLED_S
+from chargepin.charger.bluetooth.pairing import BluetoothBond
+from chargepin.charger.bluetooth.peripheral import Peripheral
 from chargepin.charger.ports import StoreFailed
 from chargepin.core import gatt
 from chargepin.core.gatt import Layout

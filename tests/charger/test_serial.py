@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chargepin.charger.serial import (
+from chargepin.charger.bluetooth.serial import (
     CREDITS_AT_ONCE,
     FIRST_CREDITS,
     HELD_MAX_BYTES,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from chargepin.charger.attributes import Touch
+from chargepin.charger.bluetooth.attributes import Touch
 from chargepin.charger.imitation import IMITATIONS, Imitation
 from chargepin.charger.imitation.versions import REFUSAL_BY_TRUST, Door, Meets, Trust
 from docs.test_readme import BIN, PATIENCE_S, free_port

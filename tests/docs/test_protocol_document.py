@@ -15,14 +15,13 @@ from chargepin.charger import (
     dialog,
     inbox,
     kept,
-    on_air,
     own,
-    pairing,
     requests,
     store,
     updating,
 )
 from chargepin.charger import parameters as shapes
+from chargepin.charger.bluetooth import on_air, pairing
 from chargepin.charger.stock.call import ErrorCode
 from chargepin.charger.stock.reads import READS
 from chargepin.charger.stock.writes import WRITES

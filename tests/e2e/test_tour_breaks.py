@@ -14,7 +14,7 @@ import typer
 
 from chargepin.account.api import Settings
 from chargepin.charger.air import LinkAuthenticated, Pairing
-from chargepin.charger.pairing import Pairings
+from chargepin.charger.bluetooth.pairing import Pairings
 from chargepin.cli.story import conclude
 from chargepin.cli.terminal import Terminal, use
 from chargepin.cli.tour.touring import STEPS, Report, tour

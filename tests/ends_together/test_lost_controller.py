@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from chargepin.app.errors import LinkLost
+from chargepin.charger.bluetooth.lasting import LONGEST_WAIT_S
 from chargepin.charger.inbox import Ending
-from chargepin.charger.lasting import LONGEST_WAIT_S
 from chargepin.core.durable import Mode
 from ends import PATIENCE_S, Ends, both_ends
 from manual_loop import manual_loop

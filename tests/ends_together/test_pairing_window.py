@@ -17,8 +17,8 @@ from chargepin.app import errors
 from chargepin.app.client import Charger
 from chargepin.app.pairing import PairingCode, PairingNotice, PhonePaired, WindowClosed
 from chargepin.charger.air import Door, Written
+from chargepin.charger.bluetooth.pairing import BluetoothBond
 from chargepin.charger.kept import address_of
-from chargepin.charger.pairing import BluetoothBond
 from chargepin.charger.service import TICK_S
 from chargepin.core import bapi, log
 from chargepin.core.bonds import BLUETOOTH_CAPACITY

@@ -13,8 +13,8 @@ from chargepin.app import errors
 from chargepin.app.client import Charger
 from chargepin.app.pairing import PairingCode, PastWindow, WindowLeft
 from chargepin.charger.air import LinkClosed, LinkEnd, PairingFailed
+from chargepin.charger.bluetooth.pairing import STEP_MAX_S
 from chargepin.charger.kept import address_of
-from chargepin.charger.pairing import STEP_MAX_S
 from chargepin.core import bapi
 from chargepin.core.gatt import Layout
 from chargepin.core.pairing_window import WINDOW_S

@@ -12,15 +12,15 @@ from bumble.hci import Address
 
 from chargepin.app.errors import LinkLost
 from chargepin.app.ports import AttRefused
-from chargepin.charger import l2cap
 from chargepin.charger.air import AirEvent, AttError, Door, Pairing, Secured, Written
-from chargepin.charger.att import Client
-from chargepin.charger.attributes import Attributes
+from chargepin.charger.bluetooth import l2cap
+from chargepin.charger.bluetooth.att import Client
+from chargepin.charger.bluetooth.attributes import Attributes
+from chargepin.charger.bluetooth.pairing import Pairings
+from chargepin.charger.bluetooth.smp import BODY_BYTES, Peer
 from chargepin.charger.hardware import SimulatedHardware
 from chargepin.charger.own import Ask, Caller, Denied, OwnMethods, Tell
-from chargepin.charger.pairing import Pairings
 from chargepin.charger.ports import HardwareState, Unit
-from chargepin.charger.smp import BODY_BYTES, Peer
 from chargepin.charger.stock import StockMethods, StockSettings, TypePlate
 from chargepin.charger.store import SQLiteStore
 from chargepin.charger.update import ShippedImages, Updater
@@ -83,7 +83,7 @@ def _att() -> Iterator[Take]:
             hold("refused is refused", held=all(each.door is Door.OWN for each in written))
             hold("nothing is told", held=not list(server.events(client, Door.STOCK, b"x")))
 
-    with no_faults_logged("chargepin.charger.att"):
+    with no_faults_logged("chargepin.charger.bluetooth.att"):
         yield take
 
 

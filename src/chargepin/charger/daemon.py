@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 from chargepin.charger.air import Air, Appearance
+from chargepin.charger.bluetooth.lasting import LastingAir
+from chargepin.charger.bluetooth.peripheral import Peripheral
 from chargepin.charger.button import Front, Presses
 from chargepin.charger.hardware import SimulatedHardware
 from chargepin.charger.inbox import Ending
 from chargepin.charger.kept import StoredBonds, address_of
-from chargepin.charger.lasting import LastingAir
-from chargepin.charger.peripheral import Peripheral
 from chargepin.charger.ports import StoreFailed, Unit
 from chargepin.charger.service import Clocks, Service
 from chargepin.charger.setup import Setup, first_state

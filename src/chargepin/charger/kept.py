@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import msgspec
 
-from chargepin.charger.pairing import BluetoothBond
+from chargepin.charger.bluetooth.pairing import BluetoothBond
 from chargepin.charger.ports import Store
 from chargepin.charger.store import SQLiteStore
 from chargepin.core import guard_state as state

@@ -17,13 +17,13 @@ from chargepin.charger.air import (
     PairingFailed,
     Written,
 )
+from chargepin.charger.bluetooth.peripheral import Peripheral
 from chargepin.charger.button import Front
 from chargepin.charger.hardware import SimulatedHardware
 from chargepin.charger.imitation.methods import ImitatedMethods, handlers
 from chargepin.charger.imitation.rules import ImitatedRules, attributes_by, pairings_by
 from chargepin.charger.imitation.versions import Imitation, imitation_of
 from chargepin.charger.kept import StoredBonds, address_of
-from chargepin.charger.peripheral import Peripheral
 from chargepin.charger.ports import StoreFailed, UpdateProgress
 from chargepin.charger.stock import (
     Action,

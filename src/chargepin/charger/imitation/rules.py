@@ -4,8 +4,10 @@ from types import MappingProxyType
 from typing import Final
 
 from chargepin.charger.air import AttError, Pairing, Secured
-from chargepin.charger.att import Client
-from chargepin.charger.attributes import Attributes, Touch
+from chargepin.charger.bluetooth.att import Client
+from chargepin.charger.bluetooth.attributes import Attributes, Touch
+from chargepin.charger.bluetooth.pairing import Pairings
+from chargepin.charger.bluetooth.smp import KEYBOARDS, Peer
 from chargepin.charger.imitation.versions import (
     REFUSAL_BY_TRUST,
     Door,
@@ -13,8 +15,6 @@ from chargepin.charger.imitation.versions import (
     Meets,
     Trust,
 )
-from chargepin.charger.pairing import Pairings
-from chargepin.charger.smp import KEYBOARDS, Peer
 from chargepin.core.gatt import Mode
 from chargepin.core.passcode import Passcode
 

@@ -11,7 +11,7 @@ from enum import Enum
 from types import MappingProxyType
 
 from chargepin.charger.air import AttError
-from chargepin.charger.attributes import Touch
+from chargepin.charger.bluetooth.attributes import Touch
 from chargepin.charger.stock.call import ErrorCode
 from chargepin.core.catalogue import Version
 from chargepin.core.gatt import Layout

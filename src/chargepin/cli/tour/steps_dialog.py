@@ -12,7 +12,7 @@ import msgspec
 
 from chargepin.app.phones import Phone
 from chargepin.charger.air import AttError
-from chargepin.charger.smp import Reason
+from chargepin.charger.bluetooth.smp import Reason
 from chargepin.cli.tour.overheard import Talk
 from chargepin.cli.tour.steps_open import Saw
 from chargepin.cli.tour.stock_phone import StockLink, StockPhone, TurnedAway, Typist

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.cmac import CMAC
 
 from chargepin.charger.air import Secured
-from chargepin.charger.att_pdu import (
+from chargepin.charger.bluetooth.att_pdu import (
     HANDLE,
     RANGE,
     Code,
@@ -28,7 +28,7 @@ from chargepin.charger.att_pdu import (
     on_air,
     uuid_kind,
 )
-from chargepin.charger.serial import Serial
+from chargepin.charger.bluetooth.serial import Serial
 from chargepin.core.gatt import Characteristic, Property
 
 logger = logging.getLogger(__name__)

@@ -19,10 +19,10 @@ from chargepin.charger.air import (
     LinkOpened,
     Secured,
 )
-from chargepin.charger.att import CONFIRMATION, UNSECURED, Client
-from chargepin.charger.attributes import Attributes
-from chargepin.charger.host import ChargerHost
-from chargepin.charger.l2cap import (
+from chargepin.charger.bluetooth.att import CONFIRMATION, UNSECURED, Client
+from chargepin.charger.bluetooth.attributes import Attributes
+from chargepin.charger.bluetooth.host import ChargerHost
+from chargepin.charger.bluetooth.l2cap import (
     ATT_CHANNEL,
     SIGNALING_CHANNEL,
     SMP_CHANNEL,
@@ -30,8 +30,8 @@ from chargepin.charger.l2cap import (
     Outbox,
     answer_signal,
 )
-from chargepin.charger.pairing import Pairings
-from chargepin.charger.smp import Peer
+from chargepin.charger.bluetooth.pairing import Pairings
+from chargepin.charger.bluetooth.smp import Peer
 from chargepin.core.slots import CAPACITY
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Final, TypeAlias
 
 from chargepin.charger.air import AirEvent, Appearance, BluetoothPhone, Door, Rules
-from chargepin.charger.peripheral import Peripheral
+from chargepin.charger.bluetooth.peripheral import Peripheral
 from chargepin.machine.controller import Controller, ControllerError
 
 FIRST_WAIT_S: Final = 1.0

@@ -22,8 +22,8 @@ from chargepin.charger.air import (
     PairingFailed,
     Rules,
 )
+from chargepin.charger.bluetooth.smp import BODY_BYTES, Attempt, Code, Failed, Peer, Reason, Step
 from chargepin.charger.ports import StoreFailed
-from chargepin.charger.smp import BODY_BYTES, Attempt, Code, Failed, Peer, Reason, Step
 from chargepin.core.bonds import BLUETOOTH_CAPACITY
 
 logger = logging.getLogger(__name__)

@@ -12,9 +12,9 @@ from functools import partial
 from typing import Final
 
 from chargepin.charger.air import Appearance, AttError, Door, Rules, Written
-from chargepin.charger.att import Client, Read, Table, Write, indication
-from chargepin.charger.att_pdu import Code, Denied
-from chargepin.charger.serial import Part
+from chargepin.charger.bluetooth.att import Client, Read, Table, Write, indication
+from chargepin.charger.bluetooth.att_pdu import Code, Denied
+from chargepin.charger.bluetooth.serial import Part
 from chargepin.core import gatt
 from chargepin.core.gatt import Characteristic, Layout, Mode, Property
 

@@ -20,10 +20,10 @@ from chargepin.charger.air import (
     LinkEnd,
     Rules,
 )
-from chargepin.charger.attributes import Attributes
-from chargepin.charger.on_air import OnAir
-from chargepin.charger.pairing import BluetoothBonds, Pairings
-from chargepin.charger.smp import Reason
+from chargepin.charger.bluetooth.attributes import Attributes
+from chargepin.charger.bluetooth.on_air import OnAir
+from chargepin.charger.bluetooth.pairing import BluetoothBonds, Pairings
+from chargepin.charger.bluetooth.smp import Reason
 from chargepin.core.gatt import advertising
 from chargepin.machine.controller import ControllerError
 
