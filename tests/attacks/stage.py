@@ -23,6 +23,7 @@ from chargepin.core.passcode import draw as drawn
 from chargepin.radio import serve_radio
 from docs import mini_client as mini
 from ends import PATIENCE_S, SERIAL, Ends, Phone
+from shown import shows
 
 PAUSED, EXHAUSTED, WRONG = 6, 7, 10  # codes of a REFUSAL
 GARBAGE = bytes([mini.CONFIRM_P]) + bytes(32)
@@ -227,13 +228,13 @@ def leaks(text: str, hidden: dict[str, bytes]) -> list[str]:
     """The names of secrets that a text shows, in any spelling."""
     low = text.lower()
     return [
-        name for name, raw in hidden.items() if any(spelling in low for spelling in _spellings(raw))
+        name
+        for name, raw in hidden.items()
+        if (shows(low, raw.decode()) if len(raw) == 6 else any(s in low for s in _spellings(raw)))
     ]
 
 
 def _spellings(raw: bytes) -> set[str]:
-    if len(raw) == 6:
-        return {raw.decode()}
     octets = {raw.hex(), raw.hex(":"), raw.hex(" "), repr(raw)[2:-1].lower()}
     coded = {base64.b64encode(raw).decode(), base64.urlsafe_b64encode(raw).decode()}
     return octets | {each.rstrip("=").lower() for each in coded} | {str(int.from_bytes(raw))}
