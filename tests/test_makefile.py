@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
+from needs import not_here
 
 MAKEFILE = Path(__file__).parents[1] / "Makefile"
 MAKES = 3
@@ -26,7 +26,7 @@ echo "$1 $2" | head -n 1 >>log
 def test_makes_at_once_set_up_once(tmp_path: Path) -> None:
     make = shutil.which("make")
     if make is None:
-        pytest.skip("make is missing")
+        not_here("make is missing")
     shutil.copy(MAKEFILE, tmp_path)
     for name in ("requirements.lock", "pyproject.toml"):
         (tmp_path / name).touch()

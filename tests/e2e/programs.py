@@ -19,6 +19,7 @@ import pytest
 
 from chargepin.cli.tour.world import Outcome
 from chargepin.cli.tour.world_programs import Lifeline, Program
+from needs import not_here
 
 COMMAND: Final = (sys.executable, "-m", "chargepin")
 PATIENCE_S: Final = 30.0
@@ -32,12 +33,8 @@ _OURS: Final = "CHARGEPIN_"
 
 def needed(what: str, *, there: bool, install: str) -> None:
     """Skip a test whose tool is missing, and fail where everything is required."""
-    if there:
-        return
-    reason = f"{what} is missing: {install}"
-    if os.environ.get("CHARGEPIN_REQUIRE") == "all":
-        pytest.fail(reason)
-    pytest.skip(reason)
+    if not there:
+        not_here(f"{what} is missing: {install}")
 
 
 def environment(**more: str) -> dict[str, str]:

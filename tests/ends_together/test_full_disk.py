@@ -1,6 +1,5 @@
 """A charger and an app whose disk is full: nothing granted, nothing lost, and said so."""
 
-import os
 import sqlite3
 import subprocess
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from chargepin.charger.store import look_into
 from chargepin.core.log import LogBroken
 from chargepin.core.log_events import DAMAGED
 from ends import SERIAL, Answers, both_ends
+from needs import not_here
 
 SIZE = "1m"
 RIGHT = "482913"
@@ -30,9 +30,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     mounting = ["mount", "-t", "tmpfs", "-o", f"size={SIZE},mode=0700", "tmpfs", str(disk)]
     mounted = subprocess.run(mounting, capture_output=True, text=True, check=False)
     if mounted.returncode:
-        reason = f"mounting a tmpfs needs root: {mounted.stderr.strip()}"
-        assert os.environ.get("CHARGEPIN_REQUIRE") != "all", reason
-        pytest.skip(reason)
+        not_here(f"mounting a tmpfs needs root: {mounted.stderr.strip()}")
     yield disk
     subprocess.run(["umount", "--lazy", str(disk)], check=True)
 

@@ -10,6 +10,7 @@ import pytest
 
 from captures import read_capture
 from chargepin.machine.capture import Capture
+from needs import not_here
 
 _ADDRESS = bytes.fromhex("01000000 12ca")
 _RESET = bytes.fromhex("01030c00")
@@ -99,7 +100,7 @@ def test_a_full_disk_ends_the_file_with_its_last_whole_record(tmp_path: Path) ->
 @pytest.mark.parametrize("tool", ["btmon", "tshark"])
 def test_other_tools_read_it(tool: str, tmp_path: Path) -> None:
     if shutil.which(tool) is None:
-        pytest.skip(f"install {tool} to have captures read by it")
+        not_here(f"install {tool} to have captures read by it")
     path = tmp_path / "file.btsnoop"
     write_some(path)
     read = subprocess.run([tool, "-r", str(path)], capture_output=True, text=True, check=True)
