@@ -27,7 +27,7 @@ from chargepin.account.ports import (
     Session,
     StorageFailed,
 )
-from chargepin.account.store import SqliteStore
+from chargepin.account.store import SQLiteStore
 from chargepin.core import log
 from chargepin.core.messages import EventKind
 
@@ -35,8 +35,8 @@ NOW = Moment(1_800_000_000, 5.5)
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
-    opened = SqliteStore(tmp_path / "a.db", lambda _: None)
+async def store(tmp_path: Path) -> AsyncIterator[SQLiteStore]:
+    opened = SQLiteStore(tmp_path / "a.db", lambda _: None)
     yield opened
     opened.close()
 
@@ -49,7 +49,7 @@ def record(text: str = "x") -> Record:
     return Record(account().account_id, "tried", {"text": text})
 
 
-async def test_many_changes_at_once_are_each_whole(store: SqliteStore) -> None:
+async def test_many_changes_at_once_are_each_whole(store: SQLiteStore) -> None:
     await store.commit(Change(NOW, new_account=account()))
     changes = [Change(NOW, records=(record(str(n)), record(str(n)))) for n in range(300)]
     spoiled = Change(NOW, new_account=account(), records=(record("never"),))
@@ -64,7 +64,7 @@ async def test_many_changes_at_once_are_each_whole(store: SqliteStore) -> None:
     assert all(entry.detail["text"] != "never" for entry in entries)
 
 
-async def test_what_cannot_be_encoded_fails_alone(store: SqliteStore) -> None:
+async def test_what_cannot_be_encoded_fails_alone(store: SQLiteStore) -> None:
     await store.commit(Change(NOW, new_account=account()))
     results = await asyncio.gather(
         store.commit(Change(NOW, records=(record("before"),))),
@@ -82,7 +82,7 @@ async def test_what_cannot_be_encoded_fails_alone(store: SqliteStore) -> None:
 
 @pytest.mark.parametrize("head", [(-2, bytes(32)), ("x", bytes(32)), (1, b"short"), (1, "text")])
 async def test_a_damaged_head_of_the_audit_fails_alone(
-    store: SqliteStore, head: tuple[object, object]
+    store: SQLiteStore, head: tuple[object, object]
 ) -> None:
     await store.commit(Change(NOW, new_account=account()))
     await store.commit(Change(NOW, new_account=account(2)))
@@ -100,7 +100,7 @@ async def test_a_damaged_head_of_the_audit_fails_alone(
     assert results[1] is None
 
 
-async def test_a_value_that_cannot_be_read_is_not_quoted(store: SqliteStore) -> None:
+async def test_a_value_that_cannot_be_read_is_not_quoted(store: SQLiteStore) -> None:
     await store.commit(Change(NOW, new_account=account()))
     store._writer.execute("UPDATE account SET password = CAST(x'736563726574ff' AS TEXT)")
     with pytest.raises(StorageFailed, match="a value in it is damaged") as failed:
@@ -109,7 +109,7 @@ async def test_a_value_that_cannot_be_read_is_not_quoted(store: SqliteStore) -> 
     assert "secret" not in quoted
 
 
-async def test_a_full_disk_loses_nothing_that_was_answered(store: SqliteStore) -> None:
+async def test_a_full_disk_loses_nothing_that_was_answered(store: SQLiteStore) -> None:
     await store.commit(Change(NOW, new_account=account(), records=(record(),)))
     pages = store._writer.execute("PRAGMA page_count").fetchone()[0]
     store._writer.execute(f"PRAGMA max_page_count = {pages + 2}")
@@ -164,7 +164,7 @@ async def test_a_lost_database_is_not_ready(world: World) -> None:
     assert (await world.http.get("/healthz")).status_code == 200
 
 
-async def test_events_are_kept_in_number(store: SqliteStore) -> None:
+async def test_events_are_kept_in_number(store: SQLiteStore) -> None:
     await store.commit(Change(NOW, new_account=account()))
     notice = Notice(account().account_id, EventKind.ACCESS_GRANTED, "00" * 32)
     for _ in range(11):
@@ -174,7 +174,7 @@ async def test_events_are_kept_in_number(store: SqliteStore) -> None:
     assert [event.id for event in kept] == list(range(101, 1101))
 
 
-async def test_ended_sessions_are_swept(store: SqliteStore) -> None:
+async def test_ended_sessions_are_swept(store: SQLiteStore) -> None:
     await store.commit(Change(NOW, new_account=account()))
     for number in range(3):
         session = Session(
@@ -193,7 +193,7 @@ async def test_ended_sessions_are_swept(store: SqliteStore) -> None:
 
 def test_files_are_private(tmp_path: Path) -> None:
     directory = tmp_path / "new" / "data"
-    store = SqliteStore(directory / "a.db", lambda _: None)
+    store = SQLiteStore(directory / "a.db", lambda _: None)
     load_master_key(directory / "master.key", None)
     for path in directory.iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
@@ -202,11 +202,11 @@ def test_files_are_private(tmp_path: Path) -> None:
 
 
 def test_two_services_never_share_a_database(tmp_path: Path) -> None:
-    store = SqliteStore(tmp_path / "a.db", lambda _: None)
+    store = SQLiteStore(tmp_path / "a.db", lambda _: None)
     with pytest.raises(ServiceCannotStart, match="in use"):
-        SqliteStore(tmp_path / "a.db", lambda _: None)
+        SQLiteStore(tmp_path / "a.db", lambda _: None)
     store.close()
-    SqliteStore(tmp_path / "a.db", lambda _: None).close()
+    SQLiteStore(tmp_path / "a.db", lambda _: None).close()
 
 
 @pytest.mark.parametrize(
@@ -216,15 +216,15 @@ def test_a_damaged_database_stops_the_start_and_is_left_alone(
     tmp_path: Path, damage: bytes
 ) -> None:
     path = tmp_path / "a.db"
-    SqliteStore(path, lambda _: None).close()
+    SQLiteStore(path, lambda _: None).close()
     whole = path.read_bytes()
     spoiled = damage or whole[:8192] + b"\xaa" * (len(whole) - 8192)
     path.write_bytes(spoiled)
     with pytest.raises(ServiceCannotStart, match="Restore it from a backup"):
-        SqliteStore(path, lambda _: None)
+        SQLiteStore(path, lambda _: None)
     assert path.read_bytes() == spoiled
     path.write_bytes(whole)
-    SqliteStore(path, lambda _: None).close()
+    SQLiteStore(path, lambda _: None).close()
 
 
 def test_other_databases_are_left_alone(tmp_path: Path) -> None:
@@ -233,26 +233,26 @@ def test_other_databases_are_left_alone(tmp_path: Path) -> None:
         database.execute("CREATE TABLE theirs (x)")
     database.close()
     with pytest.raises(ServiceCannotStart, match="not an account service's"):
-        SqliteStore(path, lambda _: None)
+        SQLiteStore(path, lambda _: None)
 
 
 def test_a_newer_database_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
-    SqliteStore(path, lambda _: None).close()
+    SQLiteStore(path, lambda _: None).close()
     with sqlite3.connect(path) as database:
         database.execute(f"PRAGMA user_version = {len(schema.STEPS) + 1}")
     database.close()
     with pytest.raises(ServiceCannotStart, match="newer chargepin"):
-        SqliteStore(path, lambda _: None)
+        SQLiteStore(path, lambda _: None)
 
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ServiceCannotStart, match="Cannot open"):
-        SqliteStore(tmp_path / "file" / "a.db", lambda _: None)
+        SQLiteStore(tmp_path / "file" / "a.db", lambda _: None)
     (tmp_path / "a.db").mkdir()
     with pytest.raises(ServiceCannotStart):
-        SqliteStore(tmp_path / "a.db", lambda _: None)
+        SQLiteStore(tmp_path / "a.db", lambda _: None)
 
 
 def test_the_master_key_is_never_replaced_silently(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ import chargepin.app.account
 import chargepin.app.connect
 import chargepin.app.link_bumble  # noqa: F401 - what children need is imported once, here
 from chargepin.account.api import serve_account
-from chargepin.account.store import SqliteStore
+from chargepin.account.store import SQLiteStore as AccountStore
 from chargepin.app.vault import FileVault
 from chargepin.charger.daemon import Daemon
 from chargepin.charger.store import SQLiteStore
@@ -43,8 +43,8 @@ WRITES: Final = (
     (SQLiteStore, "_keep_counters"),
     (SQLiteStore, "put"),
     (SQLiteStore, "put_bluetooth_bond"),
-    (SqliteStore, "keep_setting"),
-    (SqliteStore, "_write"),
+    (AccountStore, "keep_setting"),
+    (AccountStore, "_write"),
     (FileVault, "update"),
     (FileVault, "forget"),
 )

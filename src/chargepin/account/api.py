@@ -24,7 +24,7 @@ from chargepin.account.ports import Clock, ServiceCannotStart
 from chargepin.account.push import Push
 from chargepin.account.service import Chargers
 from chargepin.account.sharing import Sharing
-from chargepin.account.store import SqliteStore
+from chargepin.account.store import SQLiteStore
 from chargepin.core.catalogue import Version
 from chargepin.machine.clock import unix_s
 
@@ -65,7 +65,7 @@ class AccountService:
         clock: Clock,
         randbelow: Callable[[int], int] = secrets.randbelow,
     ) -> None:
-        self._store = SqliteStore(database, self._wake)
+        self._store = SQLiteStore(database, self._wake)
         try:
             key_file = settings.master_key or database.with_name("master.key")
             master = load_master_key(key_file, self._store.setting(_KEY_ID))

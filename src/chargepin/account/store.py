@@ -48,7 +48,7 @@ class _Job:
     done: asyncio.Future[None]
 
 
-class SqliteStore:
+class SQLiteStore:
     """Implements the port Store."""
 
     def __init__(self, path: Path, listener: _Listener) -> None:
