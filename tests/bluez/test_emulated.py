@@ -18,9 +18,9 @@ from bluez.conftest import World
 from bluez.image import Image
 from bluez.owners import Owner
 from bluez.programs import serving
-from bluez.test_app import chargepin
+from bluez.test_app import chargepin, fails
 from bluez.test_imitated import NAME as IMITATED
-from bluez.test_imitated import PASSCODE, Imitation, error, status
+from bluez.test_imitated import PASSCODE, Imitation, status
 from bluez.test_stock import address_of, pair_by_bluetoothctl
 from bluez.virtual_machine import VirtualMachine
 
@@ -82,7 +82,7 @@ def guest(emulated: World) -> Iterator[VirtualMachine]:
 
 
 def test_another_passcode_than_the_imitated_chargers_is_said_so(guest: VirtualMachine) -> None:
-    assert error(status(guest, "004218")) == "passcode_wrong"
+    assert fails(status(guest, "004218"), "passcode_wrong")
 
 
 def test_its_passcode_pairs_the_app_which_then_controls_it(guest: VirtualMachine) -> None:

@@ -6,13 +6,12 @@ Every client meets the same one; its passcode begins with zeros.
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Any
 
 import pytest
 
 from bluez.conftest import World
 from bluez.owners import charger
-from bluez.test_app import chargepin
+from bluez.test_app import chargepin, fails
 from bluez.test_stock import address_of, pair_by_bluetoothctl
 from bluez.virtual_machine import Done, VirtualMachine
 
@@ -60,19 +59,14 @@ def status(guest: VirtualMachine, *typed: str) -> Done:
     return chargepin(guest, "status", NAME, *([] if typed else ["--no-input"]), stdin=lines)
 
 
-def error(done: Done) -> Any:
-    assert done.code, done.out
-    return done.json["error"]["code"]
-
-
 def test_nobody_to_ask(guest: VirtualMachine, imitation: Imitation) -> None:
     del imitation
-    assert error(status(guest)) in {"passcode_needed", "charger_refused"}
+    assert fails(status(guest), "passcode_needed", "charger_refused")
 
 
 def test_a_wrong_passcode_is_said_so(guest: VirtualMachine, imitation: Imitation) -> None:
     del imitation
-    assert error(status(guest, "004218")) == "passcode_wrong"
+    assert fails(status(guest, "004218"), "passcode_wrong")
 
 
 def test_the_passcode_zeros_and_all_then_the_bond(
@@ -99,7 +93,7 @@ def test_a_bond_that_the_charger_lost_is_made_anew(
 def test_another_passcode_is_noticed(guest: VirtualMachine, imitation: Imitation) -> None:
     imitation.hold_button()
     imitation.start(NEXT_PASSCODE)
-    assert error(status(guest, PASSCODE)) == "passcode_wrong"
+    assert fails(status(guest, PASSCODE), "passcode_wrong")
     done = status(guest, NEXT_PASSCODE)
     assert done.code == 0, done.out + done.err
     assert status(guest).code == 0

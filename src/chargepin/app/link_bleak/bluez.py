@@ -25,6 +25,7 @@ _ADAPTER: Final = "org.bluez.Adapter1"
 _AGENTS: Final = "org.bluez.AgentManager1"
 _DEVICE: Final = "org.bluez.Device1"
 _DBUS: Final = "org.freedesktop.DBus"
+_TO_DBUS: Final = ("/org/freedesktop/DBus", _DBUS)
 _CANNOT_START: Final = "org.freedesktop.DBus.Error.Spawn."
 _NO_REPLY: Final = "org.freedesktop.DBus.Error.NoReply"
 _UNKNOWN_OBJECT: Final = tuple(
@@ -143,28 +144,60 @@ class BlueZ:
         return known
 
     async def connect(self, path: str) -> None:
-        """Connect to a device. Raises Dropped or another BleakError, and leaves nothing behind.
+        """Connect to a device, and wait for its services.
 
-        Where the other end has forgotten the Bluetooth bond, Linux drops the connection, and at
-        once makes another by itself. Whoever disturbs it in that moment leaves it a connection
-        that it does not know of and never ends: nobody reaches the device any more. The same
-        becomes of a connection that is given up before Linux has begun to make it.
+        Raises Dropped or another BleakError, and leaves nothing behind.
+
+        Where the other end has forgotten the Bluetooth bond, Linux drops the connection, often
+        after it has said that it is made, and at once makes another by itself. Whoever connects,
+        hangs up or scans in that moment leaves it a connection that it does not know of and never
+        ends: nobody reaches the device any more. The same becomes of a connection that is given up
+        before Linux has begun to make it.
         """
         connecting = asyncio.ensure_future(
             self._call(path, _DEVICE, "Connect", within_s=_CONNECTS_WITHIN_S)
         )
         try:
             await asyncio.shield(connecting)
+            there = await self._resolved(path)
         except DBusError as error:
             if not any(each in str(error) for each in _DROPPED):
                 await self.disconnect(path)
                 raise BleakError(f"{error.type}: {error}") from error
-            await asyncio.sleep(_SETTLES_IN_S)
-            await self.disconnect(path)
+            await self._settle(path)
             raise Dropped(str(error)) from error
         except asyncio.CancelledError:
             await asyncio.shield(self._give_up(path, connecting))
             raise
+        if not there:
+            await self._settle(path)
+            raise Dropped("the connection was dropped as soon as it was made")
+
+    async def _settle(self, path: str) -> None:
+        await asyncio.sleep(_SETTLES_IN_S)
+        await self.disconnect(path)
+
+    async def _resolved(self, path: str) -> bool:
+        """Wait for a connected device's services; False if the connection goes before."""
+        changed = asyncio.Event()
+
+        def heard(message: Message) -> None:
+            if message.path == path and message.member == "PropertiesChanged":
+                changed.set()
+
+        rule = f"type='signal',sender='{_BLUEZ}',path='{path}',member='PropertiesChanged'"
+        self._bus.add_message_handler(heard)
+        try:
+            await self._call(*_TO_DBUS, "AddMatch", "s", rule, destination=_DBUS)
+            while (known := await self.device(path)).get("Connected"):
+                if known.get("ServicesResolved"):
+                    return True
+                await changed.wait()
+                changed.clear()
+            return False
+        finally:
+            self._bus.remove_message_handler(heard)
+            await asyncio.shield(self._try(*_TO_DBUS, "RemoveMatch", "s", rule, destination=_DBUS))
 
     async def _give_up(self, path: str, connecting: asyncio.Future[Any]) -> None:
         await asyncio.wait([connecting], timeout=_SETTLES_IN_S)
@@ -221,7 +254,7 @@ class BlueZ:
 
     async def _watch_name(self) -> None:
         rule = f"type='signal',sender='{_DBUS}',member='NameOwnerChanged',arg0='{_BLUEZ}'"
-        await self._call("/org/freedesktop/DBus", _DBUS, "AddMatch", "s", rule, destination=_DBUS)
+        await self._call(*_TO_DBUS, "AddMatch", "s", rule, destination=_DBUS)
 
     def _heard(self, message: Message) -> None:
         if message.member == "NameOwnerChanged" and message.body[0] == _BLUEZ and message.body[1]:
@@ -237,9 +270,11 @@ class BlueZ:
         if not self.lost.done():
             self.lost.set_result(None)
 
-    async def _try(self, path: str, interface: str, member: str, *arguments: str) -> None:
+    async def _try(
+        self, path: str, interface: str, member: str, *arguments: str, destination: str = _BLUEZ
+    ) -> None:
         with contextlib.suppress(DBusError):
-            await self._call(path, interface, member, *arguments)
+            await self._call(path, interface, member, *arguments, destination=destination)
 
     async def _call(
         self,

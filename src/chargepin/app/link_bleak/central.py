@@ -198,8 +198,10 @@ class BleakRadio:
         if self._system.lost.done():
             raise _gone()
         try:
-            async with asyncio.timeout(timeout_s), self._dialing:
-                return await self._dial(found)
+            async with asyncio.timeout(timeout_s) as limit, self._dialing:
+                return await self._dial(
+                    found, lambda: limit.reschedule(asyncio.get_running_loop().time() + timeout_s)
+                )
         except TimeoutError:
             last = self._seen.get(found.address, found)
             raise unanswered(last, timeout_s) from None
@@ -209,11 +211,12 @@ class BleakRadio:
         device = self._devices.get(found.address)
         return None if device is None else await self._system.bonded(device)
 
-    async def _dial(self, found: Found) -> BleakLink:
+    async def _dial(self, found: Found, begin_anew: Callable[[], None]) -> BleakLink:
         """Connect, again with what a new scan says: systems forget devices, and air is air.
 
         A charger that has forgotten the Bluetooth bond with this computer makes the system drop
-        each connection at once, without a word why.
+        each connection at once, without a word why. To see that takes time which connecting does
+        not need; begin_anew gives it back.
         """
         dropped = 0
         device = self._devices.get(found.address) or await self._sought(found)
@@ -234,6 +237,7 @@ class BleakRadio:
                     f"{found.name} no longer knows this computer; their Bluetooth bond is"
                     " forgotten here too."
                 )
+                begin_anew()
             device = await self._sought(found)
         raise AssertionError
 

@@ -32,6 +32,7 @@ class Linux:
     async def begin(self, device: BLEDevice) -> None:
         """Connect already; bleak then goes on with the connection that it finds.
 
+        bleak would connect again where Linux drops a connection, and hang up, at the wrong moment.
         What a program that was killed left connected is hung up first: nobody can go on with it.
         """
         path = _path(device)
