@@ -30,7 +30,7 @@ def bluetoothctl(guest: VirtualMachine, code: str) -> Met:
     said = pair_by_bluetoothctl(guest, address, "KeyboardOnly", code)
     met = Met("Pairing successful" in said, "Enter passkey" in said, said)
     if not met.paired:
-        guest.run(f"timeout 5 bluetoothctl remove {address}")
+        guest.run(f"timeout 50 bluetoothctl remove {address}")
     return met
 
 

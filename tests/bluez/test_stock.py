@@ -37,10 +37,10 @@ def test_its_bond_encrypts_the_next_connection(guest: VirtualMachine) -> None:
 def test_bluetoothctl_pairs_with_an_open_charger(guest: VirtualMachine) -> None:
     address = address_of(guest, OPEN)
     guest.run(f"bluetoothctl remove {address}")
-    assert OPEN in guest.run("timeout 20 bluetoothctl --timeout 4 scan le").out
+    assert address_of(guest, OPEN) == address
     paired = pair_by_bluetoothctl(guest, address, "NoInputNoOutput")
     assert "Pairing successful" in paired, paired
-    about = guest.run(f"timeout 20 bluetoothctl info {address}").out
+    about = guest.run(f"timeout 50 bluetoothctl info {address}").out
     assert "Paired: yes" in about, about
     guest.run(f"bluetoothctl remove {address}")
 
@@ -69,7 +69,9 @@ def pair_by_bluetoothctl(
 
 
 def address_of(guest: VirtualMachine, name: str) -> str:
-    listed = guest.run(
-        "timeout 20 bluetoothctl --timeout 4 scan le; timeout 5 bluetoothctl devices"
+    """As a person finds it, who scans until bluetoothctl lists it."""
+    scan = "timeout 50 bluetoothctl --timeout 4 scan le; timeout 50 bluetoothctl devices"
+    found = guest.run(
+        f"until ({scan}) >/tmp/listed; grep -q ' {name}$' /tmp/listed; do :; done; cat /tmp/listed"
     )
-    return next(line.split()[1] for line in listed.out.splitlines()[::-1] if line.endswith(name))
+    return next(line.split()[1] for line in found.out.splitlines()[::-1] if line.endswith(name))

@@ -20,9 +20,9 @@ def scanned(guest: VirtualMachine) -> Done:
 
 
 def test_switched_off(guest: VirtualMachine) -> None:
-    guest.run("timeout 10 bluetoothctl power off")
+    guest.run("timeout 50 bluetoothctl power off")
     assert "Bluetooth is switched off on this computer" in error(scanned(guest))
-    guest.run("timeout 10 bluetoothctl power on")
+    guest.run("timeout 50 bluetoothctl power on")
 
 
 POLICY = """

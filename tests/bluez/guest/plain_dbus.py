@@ -4,6 +4,7 @@ Prints what became of it.
 """
 
 import asyncio
+import contextlib
 import json
 import sys
 from typing import Any, Self
@@ -17,7 +18,8 @@ ADAPTER, DEVICE = "/org/bluez/hci0", "org.bluez.Device1"
 DBUS = "org.freedesktop.DBus"
 AGENT = "/plain/agent"
 FOUND_WITHIN_S = 30.0
-DROPPED_BY_THEN_S = 1.0
+DROPPED_WITHIN_S = 20.0
+LINUX_TRIES_AGAIN_WITHIN_S = 1.0
 
 
 class Agent(ServiceInterface):
@@ -118,6 +120,13 @@ class Bus:
         got: Variant = await self.call(path, f"{DBUS}.Properties", "Get", "ss", DEVICE, what)
         return got.value
 
+    async def dropped(self, path: str) -> None:
+        """Wait until a device is not connected. Raises TimeoutError if it stays."""
+        async with asyncio.timeout(DROPPED_WITHIN_S):
+            while await self.get(path, "Connected"):
+                await self._news.wait()
+                self._news.clear()
+
     async def trust(self, path: str) -> None:
         properties = (path, f"{DBUS}.Properties", "Set", "ssv")
         await self.call(*properties, DEVICE, "Trusted", Variant("b", True))
@@ -151,7 +160,9 @@ async def connect(bus: Bus, name: str) -> Any:
         await bus.call(path, DEVICE, "Connect")
     except DBusError as refused:
         error = refused.type
-    await asyncio.sleep(DROPPED_BY_THEN_S)
+    with contextlib.suppress(TimeoutError):
+        await bus.dropped(path)
+    await asyncio.sleep(LINUX_TRIES_AGAIN_WITHIN_S)
     told = {"error": error, "paired": await bus.get(path, "Paired")}
     told["connected"] = await bus.get(path, "Connected")
     return told

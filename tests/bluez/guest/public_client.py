@@ -46,7 +46,7 @@ LAYOUTS = {
 }
 STREAM = b"\x01"
 FOUND_WITHIN_S = 20.0
-SLOWER = 5.0  # than any computer is this guest, whose processor is emulated
+SLOWER = 10.0  # than any computer is this guest, whose processor is emulated, and may be busy
 
 
 class Pairs(Enum):
