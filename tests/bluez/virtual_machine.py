@@ -96,7 +96,9 @@ class VirtualMachine:
         """Run a shell command in the guest and wait for its end."""
         return self._done({"command": command}, stdin, within_s)
 
-    def python(self, module: str, *arguments: str, stdin: str = "", within_s: float = 120.0) -> Done:
+    def python(
+        self, module: str, *arguments: str, stdin: str = "", within_s: float = 120.0
+    ) -> Done:
         """Run a module of ours in the guest as `python3 -m` does, only sooner."""
         return self._done({"module": module, "arguments": arguments}, stdin, within_s)
 
