@@ -57,6 +57,7 @@ _ALL_CODES: Final = (
 TESTS: Final[Mapping[str, tuple[Sequence[str], Sequence[str]]]] = {
     "passcode": (("test_passcode", _ALL_CODES), ()),
     "lockout": (("test_lockout",), ("test_guard_pause",)),
+    "pairing_window": (("test_pairing_window",), ()),
     "guard": (_GUARD, ("test_guard_faults", "test_guard_attack")),
     "guard_attempts": (_GUARD, ("test_guard_faults", "test_guard_attack")),
     "guard_state": (_GUARD, ("test_guard_faults", "test_guard_attack")),

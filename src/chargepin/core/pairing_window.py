@@ -40,21 +40,21 @@ class Why(Enum):
 class Window:
     """An open window.
 
-    opener: the link whose session opened it, and sees the codes; None once it has left. ends_s:
-    running seconds. code: of the next attempt. used: codes that attempts have used up. trying:
-    whether the last of those attempts is still under way. codes: how many there are, the used ones
-    included. name: what the phone that pairs shall be called, empty if nobody said. bond: id of the
-    opener's, None if it has none.
+    opener: the link whose session opened it, and sees the codes; None once it has left. bond: id
+    of the opener's, None if it has none. ends_s: running seconds. name: what the phone that pairs
+    shall be called, empty if nobody said. code: of the next attempt. used: codes that attempts have
+    used up. trying: whether the last of those attempts is still under way. codes: how many there
+    are, the used ones included.
     """
 
     opener: int | None
+    bond: str | None
     ends_s: float
+    name: str
     code: int = field(repr=False)
     used: int = 0
     trying: bool = False
     codes: int = ATTEMPTS_MAX
-    name: str = ""
-    bond: str | None = None
 
     @property
     def code_text(self) -> str:
@@ -79,7 +79,7 @@ def opened(
     opener: int, now_s: float, draw: Draw, name: str = "", bond: str | None = None
 ) -> Window:
     """Open a window, with its first code."""
-    return Window(opener, now_s + WINDOW_S, draw(POSSIBLE_CODES), name=name, bond=bond)
+    return Window(opener, bond, now_s + WINDOW_S, name, draw(POSSIBLE_CODES))
 
 
 def use(window: Window, now_s: float, draw: Draw) -> tuple[int, Window] | None:
