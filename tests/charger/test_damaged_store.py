@@ -256,17 +256,6 @@ def test_other_values_than_were_put_are_damage(tmp_path: Path, value: object) ->
     assert durable.mode is Mode.SEALED
 
 
-@pytest.mark.parametrize("seed", [b'{"seed":"AA=="}', b'{"seed":7}', b"{", b"\xff", b""])
-def test_a_damaged_identity_is_told_and_not_replaced(tmp_path: Path, seed: bytes) -> None:
-    kept(tmp_path, PROTECTED)
-    (tmp_path / "identity.json").write_bytes(seed)
-    with pytest.raises(StoreFailed, match=r"restore it from a backup"):
-        SQLiteStore(tmp_path)
-    with pytest.raises(StoreFailed, match="cannot read"):
-        look_into(tmp_path)
-    assert (tmp_path / "identity.json").read_bytes() == seed
-
-
 def test_a_bluetooth_bond_of_another_version_counts_for_nothing(tmp_path: Path) -> None:
     store = SQLiteStore(tmp_path)
     store.put_bluetooth_bond("F0:00:00:00:01:02", b"{}")

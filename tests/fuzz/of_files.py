@@ -79,7 +79,8 @@ def _change(directory: Path, which: int, how: int, data: bytes) -> None:
             path = directory / "charger.sqlite"
             path.write_bytes(damaged(path.read_bytes(), data))
         case 1:
-            (directory / "identity.json").write_bytes(data)
+            path = directory / "identity.json"
+            path.write_bytes(damaged(path.read_bytes(), data) if how % 2 else data)
         case 2:
             (directory / "software.json").write_bytes(data)
         case _:
@@ -117,6 +118,7 @@ def _files() -> Iterator[Take]:
         good = made
         _written(good)
         files = {path.name: path.read_bytes() for path in good.iterdir() if path.is_file()}
+        identity = look_into(good).identity
 
         def take(data: bytes) -> None:
             which, how, body = (data or b"\0")[0], data[1:2] or b"\0", data[2:]
@@ -128,6 +130,8 @@ def _files() -> Iterator[Take]:
                     look_into(directory)
                 with suppress(StoreFailed):
                     store = SQLiteStore(directory)
+                    same = store.identity.public_key().public_bytes_raw() == identity
+                    hold("damage makes no other charger", held=same)
                     try:
                         durable = _used(store, directory)
                     finally:

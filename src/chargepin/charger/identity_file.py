@@ -1,5 +1,10 @@
-"""The charger's identity in a file of its own: no reset and no damaged database may replace it."""
+"""The charger's identity in a file of its own: no reset and no damaged database may replace it.
 
+Nor may damage to the file: with one byte of the seed changed it would be another identity, whose
+keys fit nothing that is kept. A charger whose file is damaged, or gone, does not start.
+"""
+
+import hashlib
 from pathlib import Path
 from typing import Annotated
 
@@ -43,26 +48,59 @@ class IdentityFile(msgspec.Struct, frozen=True):
         )
 
 
+class _Checked(msgspec.Struct, frozen=True):
+    """The file. sha256: of the identity as it stands there, lower case hex."""
+
+    sha256: str
+    identity: msgspec.Raw
+
+
+def encoded_identity(identity: IdentityFile) -> bytes:
+    """What the file holds."""
+    body = msgspec.json.encode(identity)
+    return msgspec.json.encode(_Checked(hashlib.sha256(body).hexdigest(), msgspec.Raw(body)))
+
+
+def decoded_identity(raw: bytes) -> IdentityFile:
+    """Read what the file holds. Raises Undecodable, also where the checksum does not fit."""
+    checked = decoded(raw, _Checked)
+    body = bytes(checked.identity)
+    if hashlib.sha256(body).hexdigest() != checked.sha256:
+        raise Undecodable("a checksum does not fit")
+    return decoded(body, IdentityFile)
+
+
 def read_identity(directory: Path) -> IdentityFile:
-    """Read the file. Raises OSError or Undecodable."""
-    return decoded(read_private(directory / _NAME), IdentityFile)
+    """Read the file. Raises OSError, or StoreFailed where it is damaged."""
+    try:
+        return decoded_identity(read_private(directory / _NAME))
+    except Undecodable as error:
+        raise _lost(directory, "damaged") from error
 
 
 def write_identity(directory: Path, identity: IdentityFile) -> None:
     """Replace the file. Raises OSError."""
-    write_private(directory / _NAME, msgspec.json.encode(identity))
+    write_private(directory / _NAME, encoded_identity(identity))
 
 
-def open_identity(directory: Path) -> IdentityFile:
-    """Read the file, or draw an identity at the first start. Raises OSError or StoreFailed."""
+def open_identity(directory: Path, *, new: bool) -> IdentityFile:
+    """Read the file, or draw an identity. Raises OSError or StoreFailed.
+
+    new: whether nothing is there yet that was kept under an identity.
+    """
     try:
         return read_identity(directory)
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if not new:
+            raise _lost(directory, "missing") from error
         identity = IdentityFile(Ed25519PrivateKey.generate().private_bytes_raw())
         write_identity(directory, identity)
         return identity
-    except Undecodable as error:
-        raise StoreFailed(
-            f"{directory / _NAME} is damaged. It holds the charger's identity, which apps have"
-            " pinned: restore it from a backup, or move it away to begin as another charger."
-        ) from error
+
+
+def _lost(directory: Path, how: str) -> StoreFailed:
+    return StoreFailed(
+        f"{directory / _NAME} is {how}. It holds the charger's identity, which apps have pinned, so"
+        " no other is drawn: put a copy of it back, or move everything out of this directory to"
+        " begin as another charger, which every phone has to meet anew."
+    )

@@ -74,7 +74,7 @@ class SQLiteStore:
         path = directory / _DATABASE
         try:
             private_directory(directory)
-            self._identity = open_identity(directory)
+            self._identity = open_identity(directory, new=not any(directory.glob(f"{_DATABASE}*")))
             try:
                 self._open(path, check=self._check)
             except (DatabaseCorrupt, StateDamaged) as damaged:
