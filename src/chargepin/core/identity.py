@@ -163,10 +163,7 @@ def _read_text(reader: _Reader) -> str:
         raise IdentityError("a text is not UTF-8") from None
 
 
-def _write_signature(value: bytes) -> bytes:
-    return value and _fixed(SIGNATURE_BYTES).write(value)
-
-
+_SIGNED = _fixed(SIGNATURE_BYTES)
 U8 = Annotated[int, _number(1)]
 U16 = Annotated[int, _number(2)]
 U32 = Annotated[int, _number(4)]
@@ -176,7 +173,7 @@ Bytes32 = Annotated[bytes, _fixed(32)]
 Text = Annotated[str, _Field(_write_text, _read_text)]
 Triple = Annotated[Version, _Field(Version.encode, lambda r: Version.decode(r.take(6)))]
 Flags = Annotated[Flag, _Field(_number(2).write, lambda r: Flag(int.from_bytes(r.take(2))))]
-Signature = Annotated[bytes, _Field(_write_signature, _fixed(SIGNATURE_BYTES).read)]
+Signature = Annotated[bytes, _Field(lambda value: value and _SIGNED.write(value), _SIGNED.read)]
 
 
 def _layout(struct: type["_Struct"]) -> Mapping[str, _Field]:
@@ -303,8 +300,6 @@ def decode_share_v(message: bytes) -> tuple[bytes, bytes]:
 
 _ANSWER: Final = b"chargepin params 1"
 _OPEN: Final = b"chargepin open 1"
-_RECEIPT: Final = b"chargepin receipt 1"
-_CLAIM: Final = b"chargepin claim 1"
 
 
 def sign_answer(key: Ed25519PrivateKey, hello: bytes, unsigned: bytes) -> bytes:
@@ -324,8 +319,7 @@ def verify_answer(identity: bytes, hello: bytes, answer: bytes) -> Params | Refu
     decoded = Refusal.decode(answer) if refused else Params.decode(answer)
     if decoded.identity != identity:
         raise IdentityError("another identity is named than the one expected")
-    unsigned = answer[:-SIGNATURE_BYTES]
-    _verify(identity, decoded.signature, _ANSWER + hello + unsigned)
+    _verify(identity, decoded.signature, _ANSWER + hello + answer[:-SIGNATURE_BYTES])
     return decoded
 
 
@@ -348,46 +342,54 @@ def _verify(identity: bytes, signature: bytes, signed: bytes) -> None:
 
 def verifier_hash(verifier: Verifier, salt: bytes, profile: int) -> bytes:
     """Name a passcode's verifier in a receipt: 32 bytes. Raises IdentityError."""
-    return hashlib.sha256(
-        verifier.encode() + _fixed(16).write(salt) + _number(1).write(profile)
-    ).digest()
+    named = verifier.encode() + _fixed(16).write(salt) + _number(1).write(profile)
+    return hashlib.sha256(named).digest()
 
 
 @dataclass(frozen=True, slots=True)
-class Receipt(_Struct):
-    """The charger's word that a passcode is in force: only this makes a pending one active.
+class _Statement(_Struct):
+    """The charger's word, which says under which identity, to be shown to others."""
 
-    bonds: how many were kept. log_head: of the security log, 32 bytes.
-    """
+    purpose: ClassVar[bytes]
 
     identity: Bytes32
-    incarnation: U32
-    generation: U32
-    verifier_hash: Bytes32
-    bonds: U16
-    log_head: Bytes32
 
     def sign(self, key: Ed25519PrivateKey) -> bytes:
         """Give the signature, 64 bytes."""
-        return key.sign(_RECEIPT + self.encode())
+        return key.sign(self.purpose + self.encode())
 
     def verify(self, signature: bytes) -> None:
         """Raise IdentityError unless the identity that is named here signed this.
 
         Whether that is the identity one expects, the caller has to compare.
         """
-        _verify(self.identity, signature, _RECEIPT + self.encode())
+        _verify(self.identity, signature, self.purpose + self.encode())
 
 
 @dataclass(frozen=True, slots=True)
-class Claim(_Struct):
+class Receipt(_Statement):
+    """The charger's word that a passcode is in force: only this makes a pending one active.
+
+    bonds: how many were kept. log_head: of the security log, 32 bytes.
+    """
+
+    incarnation: U32
+    generation: U32
+    verifier_hash: Bytes32
+    bonds: U16
+    log_head: Bytes32
+
+    purpose = b"chargepin receipt 1"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim(_Statement):
     """The charger's word that it belongs to an account.
 
     account: its id. root_key: under which the account's commands will be signed. nonce: 32 bytes,
     the account service's, so that a claim serves once.
     """
 
-    identity: Bytes32
     serial: Text
     incarnation: U32
     generation: U32
@@ -395,10 +397,4 @@ class Claim(_Struct):
     root_key: Bytes32
     nonce: Bytes32
 
-    def sign(self, key: Ed25519PrivateKey) -> bytes:
-        """Give the signature, 64 bytes."""
-        return key.sign(_CLAIM + self.encode())
-
-    def verify(self, signature: bytes) -> None:
-        """Raise IdentityError unless the identity that is named here signed this."""
-        _verify(self.identity, signature, _CLAIM + self.encode())
+    purpose = b"chargepin claim 1"
