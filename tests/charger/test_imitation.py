@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bumble.core import TimeoutError as BumbleTimeout
@@ -156,6 +157,16 @@ async def test_writes_before_and_after_set_pin(on: Bench, version: str) -> None:
         assert await back.value("r_lck") == (1 if version == "6.7.38" else 0)
 
 
+async def test_methods_that_are_not_there_are_no_writes_to_ignore(on: Bench) -> None:
+    await on.switch_on("6.7.38", CODE)
+    async with on.phone() as phone:
+        link = await paired(on, phone)
+        for method in ("r_gcd", "s_sch", "clr_sch", "s_hup", "w_power_boost", "anything"):
+            assert await link.refusal(method) == 1
+        assert await link.value("w_sch", "0006000700002") is None
+        assert await link.value("r_schs") == {"schedules": []}
+
+
 async def test_without_a_passcode_6_7_38_takes_every_write(on: Bench) -> None:
     await on.switch_on("6.7.38")
     async with on.phone() as phone:
@@ -176,6 +187,62 @@ async def test_6_1_12_takes_every_w_cha_as_a_toggle(on: Bench) -> None:
             assert await link.value("w_cha", wanted) is None
             states.append(await status(link))
         assert states == [4, 1, 4, 1]  # it charged when the first one came
+
+
+async def test_6_1_12_may_charge_with_more(on: Bench) -> None:
+    charger = await on.switch_on("6.1.12")
+    charger._plug()
+    async with on.phone() as phone:
+        link = await paired(on, phone)
+        assert await link.value("r_fsI") == 40
+        assert await link.refusal("w_mxI", 41) == 2
+        await link.value("w_mxI", 40)
+        await link.value("w_hsh", 63)
+        told = await link.value("r_dat")
+        assert isinstance(told, dict)
+        assert (told["cur"], told["L1"]) == (40, 400)
+
+
+async def test_eco_smart_goes_off_in_two_steps(on: Bench) -> None:
+    await on.switch_on("6.13")
+    async with on.phone() as phone:
+        link = await paired(on, phone)
+        sun, mixed, off = ({"ese": a, "esm": b, "esp": 100} for a, b in ((1, 1), (1, 0), (0, 0)))
+        for written, read in ((sun, sun), (off, sun), (mixed, mixed), (off, off)):
+            assert await link.value("s_ecos", written) == 0
+            assert await link.value("g_ecos") == read
+        assert await link.refusal("s_ecos", {"ese": 0}) == 2
+
+
+async def test_schedules_with_times_as_text_are_lost(on: Bench) -> None:
+    await on.switch_on("6.11.16")
+    entry: dict[str, object] = {"sid": 1, "start": 2330, "stop": 605, "days": [1] * 7}
+    async with on.phone() as phone:
+        link = await paired(on, phone)
+        for times in ({"start": "2330"}, {"stop": "0605"}):
+            assert await link.value("s_sch", {"schedules": [entry, entry | times]}) == 0
+        assert await link.value("r_schs") == []
+        for wrong in ({"schedules": [{"sid": 1}]}, {"schedules": [1]}, {"schedules": 1}, []):
+            assert await link.refusal("s_sch", wrong) == 2
+        assert await link.value("s_sch", {"schedules": [entry]}) == 0
+        (kept,) = await listed(link)
+        assert (kept["start"], kept["stop"]) == ("2330", "0605")
+
+
+async def listed(link: BluetoothLink) -> list[Any]:
+    schedules = await link.value("r_schs")
+    assert isinstance(schedules, list)
+    return schedules
+
+
+async def test_the_back_office_is_told_with_its_password(on: Bench) -> None:
+    await on.switch_on("6.13")
+    there = {"u": "wss://example.org/ocpp", "chid": "WB123456", "pw": "secret", "e": 1}
+    async with on.phone() as phone:
+        link = await paired(on, phone)
+        assert await link.value("s_ocpp", there) == 0
+        assert await link.value("g_ocpp") == there
+    assert not [line for line in on.said if "secret" in line]
 
 
 async def status(link: BluetoothLink) -> object:

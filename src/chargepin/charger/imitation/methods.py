@@ -3,10 +3,14 @@
 from collections.abc import Mapping
 from typing import Final
 
+from msgspec.structs import replace
+
 from chargepin.charger.imitation.versions import Imitation, ReadPin
-from chargepin.charger.stock import Action, StockMethods
-from chargepin.charger.stock.call import Call, ErrorCode, Flat, Handler
+from chargepin.charger.stock import Action, StockMethods, TypePlate
+from chargepin.charger.stock.call import Call, Changed, ErrorCode, Flat, Handler, record
 from chargepin.charger.stock.reads import g_mac
+from chargepin.charger.stock.settings import EcoSmart, Ocpp
+from chargepin.charger.stock.writes import WRITES
 from chargepin.core.bapi import Kind, Request, encode_error, encode_reply, method_of
 from chargepin.core.gatt import Layout
 from chargepin.core.passcode import Passcode
@@ -74,14 +78,15 @@ class ImitatedMethods:
 
     def _ignores(self, link: int, request: Request) -> bool:
         gated = self._imitation.writes_after_set_pin and self._passcode is not None
-        return gated and link not in self._logged_in and method_of(request.met).kind is Kind.WRITE
+        write = method_of(request.met).kind is Kind.WRITE and self._stock.knows(request.met)
+        return gated and write and link not in self._logged_in
 
 
 def _number(par: object) -> int | None:
     return par if isinstance(par, int) else None
 
 
-def handlers(imitation: Imitation, layout: Layout) -> Mapping[str, Handler]:
+def handlers(imitation: Imitation, plate: TypePlate) -> Mapping[str, Handler]:
     """The handlers of stock methods that this software has of its own."""
 
     def versions(call: Call) -> Flat:
@@ -98,9 +103,33 @@ def handlers(imitation: Imitation, layout: Layout) -> Mapping[str, Handler]:
     own: dict[str, Handler] = {"fw_v_": versions}
     if imitation.w_cha_toggles:
         own["w_cha"] = toggle
-    if layout is not Layout.ZENTRI:  # those have Bluetooth alone
-        own |= {"gnsta": _networks, "gwsta": lambda _: _CONNECTED}
+    if plate.layout is not Layout.ZENTRI:  # those have Bluetooth alone
+        own |= {"gnsta": _networks, "gwsta": lambda _: _CONNECTED, "s_ocpp": _with_password}
+        own["s_ecos"] = _off_in_two_steps
+    if "s_sch" not in plate.dialect.unknown:
+        own["s_sch"] = _no_times_as_text
     return own
+
+
+def _with_password(call: Call) -> Changed:
+    """Keep the back office's password, for `g_ocpp` to tell."""
+    return Changed(replace(call.settings, ocpp=record(call, Ocpp)), 0)
+
+
+def _off_in_two_steps(call: Call) -> object:
+    """Switch Eco-Smart off only where it is not on the sun alone."""
+    now, wanted = call.settings.eco_smart, record(call, EcoSmart)
+    return 0 if now.ese and now.esm and not wanted.ese else WRITES["s_ecos"](call)
+
+
+def _no_times_as_text(call: Call) -> object:
+    """Take a schedule whose times are texts, and keep nothing of it."""
+    entries = call.par.get("schedules") if isinstance(call.par, dict) else None
+    for entry in entries if isinstance(entries, list) else ():
+        times = (entry.get("start"), entry.get("stop")) if isinstance(entry, dict) else ()
+        if any(isinstance(time, str) for time in times):
+            return 0
+    return WRITES["s_sch"](call)
 
 
 def _networks(call: Call) -> object:

@@ -77,7 +77,11 @@ def imitated_setup(
     imitation = imitation_of(version)
     family = family_of(model or imitation.family)
     if model is None:
-        family = dataclasses.replace(family, project_codes=(imitation.project_code,))
+        family = dataclasses.replace(
+            family,
+            project_codes=(imitation.project_code,),
+            max_current_a=imitation.max_current_a or family.max_current_a,
+        )
     layout = imitation.layout if radio_module is None else layout_named(radio_module)
     if command_mode and layout.stock.mode is None:
         raise ValueError(f"a {layout.value} module has no command shell")
@@ -153,7 +157,7 @@ class Imitator:
             self._hardware,
             NoUpdates(setup.plate.software),
             kept_settings(store),
-            instead=handlers(imitation, setup.plate.layout),
+            instead=handlers(imitation, setup.plate),
             bare=True,
         )
         self._methods = ImitatedMethods(imitation, passcode, self._stock)

@@ -81,6 +81,7 @@ class Imitation:
     passcode. locked: with one; None if this software knows none. writes_after_set_pin: with a
     passcode, whether writes are answered `r:null` and not done until `set_pin` was sent.
     w_cha_toggles: whatever is asked of `w_cha`, it starts what rests and stops what charges.
+    max_current_a: per phase, None for the family's.
     """
 
     name: str
@@ -95,6 +96,7 @@ class Imitation:
     facts: tuple[Fact, ...]
     writes_after_set_pin: bool = False
     w_cha_toggles: bool = False
+    max_current_a: int | None = None
     refusals: tuple[Refusal, ...] = ()
 
 
@@ -133,6 +135,17 @@ _LOGIN = Fact(
     "`read_pin` hands the passcode to every client that gets as far as asking; `set_pin` with it"
     " is a login, and a wrong one is answered with an error. Running code of three clients, and a"
     " log. Nobody has shown that `set_pin` changes a passcode: here it never does."
+)
+_TWO_STEPS = Fact(
+    "Eco-Smart that is on with the sun alone (`esm` 1) is not switched off by one `s_ecos`, but by"
+    " one with `ese` 1 and `esm` 0, and then one with `ese` 0. Running code of an ESP32 gateway;"
+    " that one alone is answered as if done is a guess.",
+    weak=True,
+)
+_TEXT_TIMES = Fact(
+    '`s_sch` with times as text ("2330" for 2330) is answered as if done, and nothing is kept.'
+    " One remark in an ESP32 gateway.",
+    weak=True,
 )
 
 _ALL = (
@@ -181,6 +194,7 @@ _ALL = (
         locked=Door(Meets.PASSKEY, Meets.JUST_WORKS, _everything(Trust.ENCRYPTED)),
         read_pin=ReadPin.NO_METHOD,
         w_cha_toggles=True,
+        max_current_a=40,
         facts=(
             Fact(
                 "The link is encrypted and bonded, and `read_pin` is answered with error 1 though"
@@ -192,10 +206,12 @@ _ALL = (
                 " are asked, others are paired without, and both may do everything.",
                 weak=True,
             ),
+            Fact("40 A may be set. The same user's app offers as much.", weak=True),
             Fact(
                 "Some chargers sold in the USA take every `w_cha` as a toggle. One remark.",
                 weak=True,
             ),
+            _TWO_STEPS,
         ),
     ),
     Imitation(
@@ -224,6 +240,7 @@ _ALL = (
                 weak=True,
             ),
             Fact("`s_sch` is unknown: error 1. Seen on 6.7.41."),
+            _TWO_STEPS,
             _LOGIN,
         ),
     ),
@@ -247,6 +264,8 @@ _ALL = (
             ),
             _OF_THE_FIFO,
             _KEYBOARDLESS,
+            _TWO_STEPS,
+            _TEXT_TIMES,
             _LOGIN,
         ),
     ),
@@ -271,6 +290,8 @@ _ALL = (
                 " chargers with a passcode; which of them this module does is not known.",
                 weak=True,
             ),
+            _TWO_STEPS,
+            _TEXT_TIMES,
             _LOGIN,
         ),
     ),
@@ -293,6 +314,8 @@ _ALL = (
             Fact("What it refuses to whom is taken to be as on 6.11 with u-blox.", weak=True),
             _OF_THE_FIFO,
             _KEYBOARDLESS,
+            _TWO_STEPS,
+            _TEXT_TIMES,
             _LOGIN,
         ),
     ),

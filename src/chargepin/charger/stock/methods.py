@@ -82,6 +82,10 @@ class StockMethods:
         """The radio module."""
         return self._plate.layout
 
+    def knows(self, method: str) -> bool:
+        """Whether it is answered with anything but "No dispatch method found"."""
+        return self._handlers.get(method, no_method) is not no_method
+
     def answer(self, request: Request, now_s: float, unix_s: int) -> tuple[bytes, Action | None]:
         """Give the reply to send, and what is to be done after it. Never raises.
 
