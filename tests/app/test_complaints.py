@@ -47,7 +47,7 @@ def answered(heading: str, *words: str) -> None:
     assert not missing
 
 
-async def passing(work: "asyncio.Future[None]") -> None:
+async def passing(work: "asyncio.Future[Any]") -> None:
     """Let time go on until the work is done."""
     while not work.done():
         manual_loop().advance(0.02)
@@ -205,6 +205,8 @@ async def test_3_what_is_ignored_all_the_same_is_told(tmp_path: Path) -> None:
             await passing(asyncio.ensure_future(charger.lock()))
         assert not told.value.may_have_happened
         assert (await charger.status()).locked is False
+        with pytest.raises(errors.Ignored, match="r_schs shows that nothing has changed"):
+            await passing(asyncio.ensure_future(charger.call("w_sch", "0006000700002")))
     answered("Reading works, but lock, current", "reads back", "logs in")
 
 

@@ -35,6 +35,14 @@ CASES: list[tuple[str, object, str, object, object]] = [
     ("s_sch", {"schedules": [ROW]}, "r_schs", [SHOWN], []),
     ("s_sch", {"schedules": [ROW]}, "r_schs", {"schedules": [SHOWN]}, [{**SHOWN, "stop": "0700"}]),
     ("clr_sch", {"sid": [1]}, "r_schs", [{**SHOWN, "sid": 2}], [SHOWN]),
+    ("w_sch", "0123300600031", "r_schs", {"schedules": [SHOWN]}, {"schedules": []}),
+    ("w_sch", "123300600031", "r_schs", [SHOWN], [{**SHOWN, "stop": "0700"}]),
+    ("w_sch", "0123300600031", "r_schs", [SHOWN], [{**SHOWN, "sid": 2}]),
+    ("w_sch", "0100000000000", "r_schs", [{**SHOWN, "sid": 2}], [SHOWN]),
+    ("w_sch", "100000000000", "r_schs", [{**SHOWN, "start": "0000", "stop": 0}], [SHOWN]),
+    ("clr_psh", None, "g_psh", {"dyps": False}, {"dyps": 1}),
+    ("w_power_boost", 40, "r_power_boost", 40, 32),
+    ("w_power_boost", 40, "r_hsh", 40, 32),
     ("suser", 4711, "r_dat", DATA, {**DATA, "usid": 1}),
 ]
 
@@ -56,13 +64,18 @@ def test_each_write_is_told_by_reads_only_and_never_by_a_secret(write: str, back
         assert bapi.METHODS[read].kind is bapi.Kind.READ
         assert read != "read_pin"
         for nonsense in NONSENSE:
-            for written in (object(), None, {}, {"sid": [1, []]}, {"schedules": [ROW, {}]}):
+            for written in (object(), None, "", {}, {"sid": [1, []]}, {"schedules": [ROW, {}]}):
                 assert shows(written, nonsense) in (True, False)
 
 
 def test_every_case_is_in_the_table_and_none_of_it_is_left_out() -> None:
     reads = {(write, read) for write, back in READ_BACK.items() for read, _ in back.reads}
     assert reads == {(write, read) for write, _, read, _, _ in CASES}
+
+
+def test_digits_that_are_no_schedule_never_show() -> None:
+    ((_, shows),) = READ_BACK["w_sch"].reads
+    assert not any(shows(digits, []) for digits in ("0000000", "01000000000000", "x" * 13, 10))
 
 
 def test_a_start_or_stop_is_not_sent_in_vain() -> None:

@@ -222,8 +222,9 @@ async def test_schedules_with_times_as_text_are_lost(on: Bench) -> None:
         for times in ({"start": "2330"}, {"stop": "0605"}):
             assert await link.value("s_sch", {"schedules": [entry, entry | times]}) == 0
         assert await link.value("r_schs") == []
-        for wrong in ({"schedules": [{"sid": 1}]}, {"schedules": [1]}, {"schedules": 1}, []):
-            assert await link.refusal("s_sch", wrong) == 2
+        for entries in ([{"sid": 1}], [1], 1, None):
+            assert await link.refusal("s_sch", {"schedules": entries}) == 2
+        assert await link.refusal("s_sch", []) == 2
         assert await link.value("s_sch", {"schedules": [entry]}) == 0
         (kept,) = await listed(link)
         assert (kept["start"], kept["stop"]) == ("2330", "0605")

@@ -4,6 +4,7 @@ Each write has the reads that show its effect, the first one that the charger kn
 what the answer must then look like.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -78,6 +79,26 @@ def _schedules_out(written: object, read: object) -> bool:
     return isinstance(unwanted, list | tuple) and not any(each in there for each in unwanted)
 
 
+def _digits_in(written: object, read: object) -> bool:
+    """`w_sch`: sid, start, stop and days; all zeros after the sid delete it."""
+    match = _DIGITS.fullmatch(written) if isinstance(written, str) else None
+    if match is None:
+        return False
+    sid, start, stop, days = map(int, match.groups())
+    times = [
+        (_clock(row.get("start")), _clock(row.get("stop")))
+        for row in _rows(read)
+        if row.get("sid") == sid
+    ]
+    wanted_gone = not (start or stop or days)
+    return all(each == (0, 0) for each in times) if wanted_gone else (start, stop) in times
+
+
+def _not_shared(_: object, read: object) -> bool:
+    return _number(_of(read, "dyps")) == 0
+
+
+_DIGITS = re.compile(r"([0-9]{1,2})([0-9]{4})([0-9]{4})([0-9]{3})")
 _LOCKED = 6
 _NOT_STARTED = (0, 4, 6)
 _STARTED = (1, 11)
@@ -114,15 +135,18 @@ READ_BACK: Mapping[str, ReadBack] = MappingProxyType(
             (("r_dat", _charging),), _at_rest_or_charging, repeatable=False, within_s=5.0
         ),
         "w_hsh": ReadBack((("r_hsh", _same),)),
+        "w_power_boost": ReadBack((("r_power_boost", _same), ("r_hsh", _same))),
         "s_alo": ReadBack((("g_alo", _auto_lock),)),
         "s_ecos": ReadBack((("g_ecos", _members),)),
         "s_psh": ReadBack((("g_psh", _members),)),
+        "clr_psh": ReadBack((("g_psh", _not_shared),)),
         "s_phsw": ReadBack((("g_phsw", _members),)),
         "s_tzn": ReadBack((("g_tzn", _members),)),
         "s_halocfg": ReadBack((("g_halocfg", _members),)),
         "s_sch": ReadBack((("r_schs", _schedules_in),)),
         "clr_sch": ReadBack((("r_schs", _schedules_out),)),
+        "w_sch": ReadBack((("r_schs", _digits_in),)),
         "suser": ReadBack((("r_dat", _member("usid")),)),
     }
 )
-"""By the write's name. What is not in it leaves nothing to read: Wtime, rebot, clr_psh, …"""
+"""By the write's name. What is not in it leaves nothing to read, or a secret: Wtime, s_ocpp, …"""
