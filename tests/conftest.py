@@ -1,4 +1,5 @@
 import os
+import signal
 
 import pytest
 from hypothesis import settings
@@ -10,6 +11,9 @@ from needs import VARIABLE
 # is required the examples are the same each time, so that a change is judged by what it changed.
 settings.register_profile("chargepin", deadline=None, derandomize=os.environ.get(VARIABLE) == "all")
 settings.load_profile("chargepin")
+
+# Started in the background, tests have Ctrl-C ignored, and so would every program they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
