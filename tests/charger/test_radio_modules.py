@@ -3,13 +3,16 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 from bumble.att import ATT_CID
 from bumble.device import Peer
 
 from chargepin.charger.air import Appearance, Door, Written
+from chargepin.charger.stock import TypePlate
 from chargepin.core import gatt
+from chargepin.core.catalogue import FAMILIES, Version
 from chargepin.core.gatt import Layout, Mode, StockService
 from charger.rig import (
     Inbox,
@@ -149,6 +152,18 @@ async def test_information_is_of_the_module(layout: Layout) -> None:
         for uuid, text in stock.information:
             assert await found(peer, uuid).read_value() == text.encode()
         assert await found(peer, "2A00").read_value() == b"WB123456"
+
+
+async def test_a_module_can_have_another_firmware() -> None:
+    async with charger_and_phones() as rig:
+        copper = TypePlate("123456", FAMILIES["copper-sb"], Version(6, 7, 38), Layout.UBLOX)
+        shown = Appearance("WB123456", copper.layout, False, copper.module_firmware)
+        await rig.start(shown)
+        peer = await explored(await rig.connected())
+        for uuid in (gatt.FIRMWARE_REVISION, gatt.SOFTWARE_REVISION):
+            assert await found(peer, uuid).read_value() == b"4.0.0-003"
+        assert await found(peer, gatt.MODEL_NUMBER).read_value() == b"NINA-B22"
+    assert replace(copper, layout=Layout.BGX).module_firmware is None
 
 
 @pytest.mark.parametrize("layout", [Layout.BGX, Layout.ZENTRI])

@@ -25,7 +25,7 @@ TEXT = (ROOT / "docs" / "tested.md").read_text(encoding="utf-8")
 
 def sightings(family: Family) -> str:
     return "; ".join(
-        f"{each.layout.name} {each.project_code}"
+        f"{each.layout.name} {each.project_code or 'of an unknown code'}"
         f" ({', '.join(each.software) or 'software not told'})"
         for each in family.seen
     )

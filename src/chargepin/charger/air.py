@@ -138,11 +138,15 @@ AirEvent: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class Appearance:
-    """What the charger shows on the air; passcode: whether the passcode service is there."""
+    """What the charger shows on the air; passcode: whether the passcode service is there.
+
+    module_firmware: of the radio module, None for the one that such modules usually have.
+    """
 
     name: str
     layout: Layout
     passcode: bool
+    module_firmware: str | None = None
 
 
 class Rules(Protocol):

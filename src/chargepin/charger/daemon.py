@@ -226,7 +226,7 @@ class Daemon:
             )
         passcode = protected or supports_passcode(software)
         name = name_of(setup.serial)
-        appearance = Appearance(name, self._stock.layout, passcode)
+        appearance = Appearance(name, plate.layout, passcode, plate.module_firmware)
         await self._air.start(appearance, self._service.rights, self._service.tell)
 
     async def _begun(self, updater: Updater) -> state.Step:

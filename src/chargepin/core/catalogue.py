@@ -72,11 +72,11 @@ class Evidence(Enum):
 class Sighting:
     """A kind of charger that people who write clients have had, and published what it does.
 
-    software: its versions, empty where nobody said.
+    project_code, software: its code and its versions, empty where nobody said.
     """
 
     layout: Layout
-    project_code: str
+    project_code: str = ""
     software: tuple[str, ...] = ()
 
 
@@ -88,6 +88,7 @@ class Family:
     one is the simulator's. layout: the radio module of the simulator; real ones vary within a
     family. max_current_a: per phase. pause_value: what the stock `w_cha` wants besides 1 (start).
     seen: what is known of real ones. why: what that rests on, or why there is nothing.
+    module_firmware: of the layout's radio module, where it was another one than usual.
     """
 
     key: str
@@ -99,6 +100,7 @@ class Family:
     pause_value: int
     why: str
     seen: tuple[Sighting, ...] = ()
+    module_firmware: str | None = None
 
     @property
     def project_code(self) -> str:
@@ -123,7 +125,7 @@ _ALL_FAMILIES = (
         why="captures and running clients of several people",
         seen=(
             Sighting(Layout.UBLOX, "prj15-pulsar-max", ("6.11.16",)),
-            Sighting(Layout.BGX, "prj15-pulsar-max", ("6.11.26",)),
+            Sighting(Layout.BGX, software=("6.11.26",)),
         ),
     ),
     Family(
@@ -199,8 +201,9 @@ _ALL_FAMILIES = (
         why="a scan dump and logs of one person, one report of an older unit",
         seen=(
             Sighting(Layout.UBLOX, "prj10-copper-business-pm3", ("6.7.38",)),
-            Sighting(Layout.BGX, "prj10-copper-business-pm3", ("5.x",)),
+            Sighting(Layout.BGX, software=("5.x",)),
         ),
+        module_firmware="4.0.0-003",
     ),
     Family(
         key="em4-single",

@@ -26,6 +26,7 @@ _PREFERRED: Final = struct.pack("<4H", 24, 40, 0, 200)  # 30 to 50 ms, no latenc
 
 
 _FLOW: Final = (Part.CREDITS, Part.NOTIFY)
+_OF_FIRMWARE: Final = frozenset({gatt.FIRMWARE_REVISION, gatt.SOFTWARE_REVISION})
 
 
 class Touch(Enum):
@@ -50,7 +51,7 @@ class Attributes:
         )
         stock = appearance.layout.stock
         self._add_generic(stock, appearance.name)
-        self._add_information(stock)
+        self._add_information(stock, appearance.module_firmware)
         self._parts = self._add_stock(stock)
         if stock.ota is not None:
             self._add_ota(stock.ota)
@@ -121,9 +122,10 @@ class Attributes:
         for each in stock.access:
             self._table.add(each, read=reads[each])
 
-    def _add_information(self, stock: gatt.StockService) -> None:
+    def _add_information(self, stock: gatt.StockService, firmware: str | None) -> None:
         self._table.add_service(gatt.DEVICE_INFORMATION_SERVICE)
-        for uuid, text in stock.information:
+        for uuid, usual in stock.information:
+            text = firmware if firmware and uuid in _OF_FIRMWARE else usual
             self._table.add(Characteristic(uuid, Property.READ), read=_fixed(text.encode()))
 
     def _may(self, touch: Touch, client: Client) -> None:

@@ -242,7 +242,8 @@ class Imitator:
 
     async def _switch_on(self) -> None:
         plate = self._setup.plate
-        appearance = Appearance(name_of(plate.serial), plate.layout, passcode=False)
+        name, firmware = name_of(plate.serial), plate.module_firmware
+        appearance = Appearance(name, plate.layout, passcode=False, module_firmware=firmware)
         await self.air.start(appearance, self._rules, self._tell)
         if self.air.company != _NO_COMPANY:  # a real one behind a socket
             await self.air.stop()

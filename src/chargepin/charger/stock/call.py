@@ -39,6 +39,12 @@ class TypePlate:
     layout: Layout
 
     @property
+    def module_firmware(self) -> str | None:
+        """What the radio module says of itself, None for the usual."""
+        usual = self.layout is not self.family.layout
+        return None if usual else self.family.module_firmware
+
+    @property
     def dialect(self) -> Dialect:
         """How such a charger speaks."""
         return dialect_of(self.family, self.layout, self.software)
