@@ -66,6 +66,19 @@ def test_power_boost_has_another_name_on_newer_software(tmp_path: Path) -> None:
     assert older.error("w_power_boost", 25) == older.error("r_power_boost") == NO_METHOD
 
 
+def test_the_back_office_is_told_in_two_ways(tmp_path: Path, plus: Charger) -> None:
+    charger = Charger(tmp_path)
+    for each, at_rest, charging in ((charger, 2, 3), (plus, 4, 4)):
+        assert each.value("r_sta")["ocpp_status"] == each.value("r_dat")["ocpp"] == 1
+        each.value("s_ocpp", {"u": "wss://example.org", "chid": "1", "pw": "", "e": 1})
+        each.value("w_lck", 1)
+        assert each.value("r_sta")["ocpp_status"] == each.value("r_dat")["ocpp"] == at_rest
+        each.value("w_lck", 0)
+        if each is charger:
+            each.hardware.plug_in(0.0)
+        assert each.value("r_sta")["ocpp_status"] == each.value("r_dat")["ocpp"] == charging
+
+
 def test_schedules_of_an_older_plus_are_digits(plus: Charger) -> None:
     for method in ("s_sch", "clr_sch", "r_sch"):
         assert plus.error(method, {"schedules": [NIGHT]}) == NO_METHOD

@@ -44,7 +44,8 @@ class Dialect:
     `st` has another number than usual. short_status: `r_dat` has only what every charger has.
     value_first: replies name their value before the request.
     override_flag: its `gen` tells whether the charge is controlled by hand, else it is energy.
-    weld_good: what `r_wel` says of a contactor that is well.
+    weld_good: what `r_wel` says of a contactor that is well. back_office: what it says of one that
+    it is connected to, at rest and while it charges.
     """
 
     stops: Mapping[int, Stop]
@@ -56,6 +57,7 @@ class Dialect:
     value_first: bool = False
     override_flag: bool = True
     weld_good: int = 0
+    back_office: tuple[int, int] = (2, 3)
 
 
 _LISTS = frozenset({"s_sch", "clr_sch"})
@@ -105,4 +107,5 @@ def dialect_of(family: Family, layout: Layout, software: Version) -> Dialect:
         unknown=unknown,
         override_flag=software < GREEN_ENERGY_SINCE,
         weld_good=0 if layout is Layout.UBLOX else 1,
+        back_office=(4, 4) if family.key in _PLUS else (2, 3),
     )

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from chargepin.charger.ports import ChargeStatus
 from chargepin.charger.stock.call import Call, Flat, Handler, integer, wrong
 from chargepin.charger.stock.dialect import Timetable
 from chargepin.charger.stock.schedules import SLOTS, slot
@@ -58,7 +59,10 @@ def _r_sta(call: Call) -> object:
 
 
 def _ocpp_status(call: Call) -> int:
-    return 2 if call.settings.ocpp.e else 1  # connected, or not configured
+    if not call.settings.ocpp.e:
+        return 1  # not configured
+    at_rest, charging = call.plate.dialect.back_office
+    return charging if call.reading.status is ChargeStatus.CHARGING else at_rest
 
 
 def _sharing_role(call: Call) -> int:
