@@ -19,6 +19,7 @@ from chargepin.charger.air import (
     PairingFailed,
     Secured,
 )
+from chargepin.charger.bluetooth.att import UNSECURED
 from chargepin.charger.bluetooth.pairing import SEEN_EVERY_S, BluetoothBond, BluetoothBonds
 from chargepin.charger.ports import StoreFailed
 from chargepin.core.bonds import BLUETOOTH_CAPACITY
@@ -576,6 +577,19 @@ async def test_a_forgotten_phone_is_hung_up_on_at_once_and_is_a_stranger(rig: Ri
     assert rig.rules.asked[-1] == (2, Secured(encrypted=True, authenticated=True))
     await rig.charger.stop()
     assert rig.charger.forget_phone(kept.bond_id) == ()
+
+
+async def test_what_a_phone_may_ends_with_its_bond_and_not_with_its_link(rig: Rig) -> None:
+    connection = await rig.connected(await typing_phone(rig))
+    await connection.pair()
+    (phone,) = rig.charger.phones
+    on_air = rig.charger._on_air
+    assert on_air is not None
+    link = on_air.links[1]
+    assert link.client.secured.authenticated
+    rig.charger.forget_phone(phone.bond_id)
+    assert link.client.secured == UNSECURED
+    await rig.told(LinkClosed)
 
 
 async def test_forgetting_a_phone_ends_its_pairing_that_is_under_way(rig: Rig) -> None:

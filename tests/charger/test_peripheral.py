@@ -328,6 +328,20 @@ async def test_a_flushed_drop_delivers_everything_first(rig: Rig) -> None:
     assert await rig.told(LinkClosed) == [LinkClosed(1, LinkEnd.DROPPED)]
 
 
+async def test_nothing_is_taken_any_more_of_whom_the_last_words_are_for(rig: Rig) -> None:
+    connection = await rig.connected()
+    peer = await explored(connection)
+    await subscribed(peer, OWN_NOTIFY)
+    rig.controller.withheld.add(1)
+    rig.charger.send(1, Door.OWN, bytes(4096))
+    rig.charger.drop(1, flush=True)
+    for uuid in (STOCK.write.uuid, OWN_WRITE):
+        await found(peer, uuid).write_value(b"still here")
+    await connection.disconnect()
+    await rig.told(LinkClosed)
+    assert not [event for event in rig.events if isinstance(event, Written)]
+
+
 async def test_a_drop_without_flush_does_not_wait(rig: Rig) -> None:
     connection = await rig.connected()
     await subscribed(await explored(connection), OWN_NOTIFY)

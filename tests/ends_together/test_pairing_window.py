@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import itertools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -490,6 +490,30 @@ async def test_a_forgotten_phone_is_hung_up_on_and_finds_the_stock_service_close
         await house.ends.switch_off()
         await house.ends.switch_on()
         await house.phone.cannot_encrypt()
+
+
+async def test_what_a_phone_wrote_while_it_was_forgotten_is_ignored(tmp_path: Path) -> None:
+    """It waits in the inbox, behind the request to forget, when the bond goes."""
+    async with a_house(tmp_path, drawing(271_828)) as house:
+        async with house.window():
+            link = await house.phone.pair("271828")
+        charger = await house.owner.enter()
+        assert await link.value("r_lck") == 0
+        (listed,) = [each for each in await charger.phones() if each.kind == "bluetooth"]
+        assert house.ends.daemon is not None
+        service, air = house.ends.daemon.service, house.ends.daemon._lasting
+        hung_up_on: list[int] = []
+
+        def forget_phone(bond_id: str) -> Sequence[int]:
+            hung_up_on.extend(type(air).forget_phone(air, bond_id))
+            frame = bapi.encode_request("w_lck", 1, 7)
+            service.tell(Written(hung_up_on[0], Door.STOCK, frame))
+            return hung_up_on
+
+        vars(air)["forget_phone"] = forget_phone
+        await charger.forget_phone(listed.id)
+        assert await charger.call("r_lck") == 0
+        assert len(hung_up_on) == 1
 
 
 async def test_a_user_may_not_forget_somebody_elses_phone(tmp_path: Path) -> None:
