@@ -2,8 +2,9 @@
 
 import pytest
 
-from chargepin.app.status import Status, power_kw
+from chargepin.app.status import Status, power_kw, state_of
 from chargepin.cli.shown import told
+from chargepin.core.gatt import Layout
 
 
 @pytest.mark.parametrize(
@@ -22,6 +23,21 @@ def test_power_is_told_or_follows_from_the_currents(
     status: dict[str, object], power: float
 ) -> None:
     assert power_kw(status) == power
+
+
+@pytest.mark.parametrize(
+    ("number", "others", "zentri"),
+    [
+        (1, "charging", "charging"),
+        (3, "connected, waiting for its schedule", "connected, waiting"),
+        (4, "paused", "charging, ramping up"),
+        (19, "connected, no current", "connected, no current"),
+        (20, "state 20", "state 20"),
+    ],
+)
+def test_a_number_means_what_the_charger_means(number: int, others: str, zentri: str) -> None:
+    assert state_of(number, Layout.BGX) == state_of(number, None) == others
+    assert state_of(number, Layout.ZENTRI) == zentri
 
 
 @pytest.mark.parametrize(

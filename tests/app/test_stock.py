@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from app.at_imitations import app_at, imitating
 from app.reluctant import Reluctant
 from chargepin.app import errors
 from chargepin.app.charger import Charger
 from chargepin.charger.air import Air
+from chargepin.charger.stock.call import Call
 from ends import both_ends
 from manual_loop import manual_loop
 
@@ -55,6 +57,27 @@ async def test_status_and_orders_at_the_stock_service(tmp_path: Path) -> None:
         with pytest.raises(errors.ChargerRefused):
             await charger.start()  # no car
         await charger.stop()  # nothing charges: that is how it is already
+
+
+async def test_an_original_pulsar_that_ramps_up_charges_and_can_be_paused(tmp_path: Path) -> None:
+    """Its state 4 is no pause, as it is everywhere else."""
+    async with imitating(tmp_path, "375") as on, app_at(on) as app:
+        assert on.charger is not None
+        handlers: Any = on.charger._stock._handlers
+        usual = handlers["r_dat"]
+
+        def ramping(call: Call) -> object:
+            told = usual(call)
+            return {**told, "st": 4 if told["st"] == 1 else told["st"]}
+
+        handlers["r_dat"] = ramping
+        on.charger._plug()
+        charger = await app.enter()
+        assert (await charger.status()).state == "charging, ramping up"
+        await charger.stop()
+        assert (await charger.status()).state == "connected"
+        await charger.start()
+        assert (await charger.status()).state == "charging, ramping up"
 
 
 async def test_a_late_reply_is_not_taken_for_the_next_ones(tmp_path: Path) -> None:

@@ -215,7 +215,7 @@ class Charger:
         return Status(
             name=self.name,
             software=self.software_text,
-            state=state_of(int(number_of(data, "st"))),
+            state=state_of(int(number_of(data, "st")), self.layout),
             power_kw=power_kw(data),
             current_a=int(number_of(data, "cur")),
             energy_kwh=number_of(data, "en") / 100,

@@ -99,6 +99,20 @@ def _not_shared(_: object, read: object) -> bool:
 
 
 _DIGITS = re.compile(r"([0-9]{1,2})([0-9]{4})([0-9]{4})([0-9]{3})")
+
+
+def by_zentri(read: object) -> object:
+    """What a Zentri module's charger says, in the numbers of others: there 4 is no pause.
+
+    It is a charge that begins.
+    """
+    if isinstance(read, Mapping) and read.get("st") == _RAMPING:
+        return {**read, "st": _CHARGES}
+    return read
+
+
+_CHARGES = 1
+_RAMPING = 4
 _LOCKED = 6
 _NOT_STARTED = (0, 4, 6)
 _STARTED = (1, 11)

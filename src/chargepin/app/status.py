@@ -7,6 +7,7 @@ import msgspec
 
 from chargepin.app.errors import ProtocolError
 from chargepin.core.catalogue import Version
+from chargepin.core.gatt import Layout
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -57,15 +58,21 @@ STATES: Mapping[int, str] = MappingProxyType(
 )
 """`st` of `r_dat`."""
 
+_ZENTRI_STATES: Mapping[int, str] = MappingProxyType(
+    {2: "connected", 3: "connected, waiting", 4: "charging, ramping up"}
+)
+"""Where the original Pulsar, with its Zentri module, means something else."""
+
 LOCKED = 6
 _CHARGING = 1
 _VOLTS = 230
 _LARGEST = 1e15
 
 
-def state_of(number: int) -> str:
+def state_of(number: int, layout: Layout | None) -> str:
     """The state in words; newer chargers may have numbers that are not known."""
-    return STATES.get(number, f"state {number}")
+    told = STATES.get(number, f"state {number}")
+    return _ZENTRI_STATES.get(number, told) if layout is Layout.ZENTRI else told
 
 
 def version_of(told: str) -> Version | None:

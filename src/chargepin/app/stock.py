@@ -21,7 +21,7 @@ from chargepin.app.errors import (
     ProtocolError,
 )
 from chargepin.app.ports import PAIR_IN_SETTINGS, AttRefused, Link
-from chargepin.app.readback import READ_BACK, ReadBack
+from chargepin.app.readback import READ_BACK, ReadBack, by_zentri
 from chargepin.app.session import refused
 from chargepin.core import bapi, gatt
 from chargepin.core.gatt import Layout, StockService
@@ -103,7 +103,7 @@ class StockSession:
         back = READ_BACK.get(method)
         if back is not None and back.already is not None:
             read, _ = back.reads[0]
-            if back.already(par, await self.request(read)):
+            if back.already(par, await self._look(read)):
                 return None
         value = await self.request(method, par)
         if value is not None or back is None or await self._took_effect(method, par, back):
@@ -259,10 +259,14 @@ class StockSession:
     async def _shown(self, par: object, back: ReadBack) -> bool | None:
         for read, shows in back.reads:
             try:
-                return shows(par, await self.request(read))
+                return shows(par, await self._look(read))
             except (ChargerRefused, NotAnswered):
                 continue  # this charger does not know it
         return None
+
+    async def _look(self, read: str) -> object:
+        value = await self.request(read)
+        return by_zentri(value) if self._layout is Layout.ZENTRI else value
 
     def _ignored(self, method: str, back: ReadBack) -> Ignored:
         reads = back.reads[0][0]
