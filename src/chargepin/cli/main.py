@@ -24,7 +24,7 @@ from chargepin.cli import (
     story,
 )
 from chargepin.cli.options import common
-from chargepin.cli.terminal import NoAnswer, Terminal, terminal, use
+from chargepin.cli.terminal import NoAnswer, NotShown, Terminal, terminal, use
 
 NOT_DONE = 1
 USAGE = 2
@@ -99,6 +99,10 @@ def _run(arguments: list[str], given: Terminal) -> int:
         text = f"Not done: {error}."
         given.error({"code": "no_answer", "message": text}, text)
         return NOT_DONE
+    except NotShown as error:
+        text = f"What came of it cannot be printed ({error}); a change that was asked for was made."
+        given.error({"code": "not_shown", "message": text}, text)
+        return MAYBE_DONE
     except BrokenPipeError:
         return NOT_DONE
     except Exception as error:  # noqa: BLE001 - the one boundary: nothing ends in a traceback

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,10 @@ BAR_CELLS = 30
 
 class NoAnswer(Exception):
     """Nobody is there to answer: the input ended, or --no-input was given."""
+
+
+class NotShown(Exception):
+    """The command's work is done, and what came of it cannot be printed. text: why."""
 
 
 @dataclass
@@ -50,18 +55,26 @@ class Terminal:
         print(text, file=self.stderr, flush=True)
 
     def result(self, document: object, text: str) -> None:
-        """Print what the command found: the document with --json, else the text."""
-        self._end_progress()
-        shown = json.dumps(document, ensure_ascii=False) if self.json else text
-        print(shown, file=self.stdout, flush=True)
+        """Print what the command found: the document with --json, else the text.
+
+        Raises NotShown, BrokenPipeError.
+        """
+        try:
+            self._end_progress()
+            print(json.dumps(document) if self.json else text, file=self.stdout, flush=True)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise NotShown(str(error.strerror)) from error
 
     def error(self, error: Mapping[str, object], text: str) -> None:
         """Print why the command did not do its work."""
-        self._end_progress()
-        if self.json:
-            print(json.dumps({"error": error}, ensure_ascii=False), file=self.stdout, flush=True)
-        else:
-            print(text, file=self.stderr, flush=True)
+        with suppress(OSError):  # where that cannot be printed, the other may
+            self._end_progress()
+            if self.json:
+                print(json.dumps({"error": error}), file=self.stdout, flush=True)
+                return
+        print(text, file=self.stderr, flush=True)
 
     def progress(self, text: str, percent: int) -> None:
         """Draw a bar on a terminal, a line at each quarter elsewhere."""

@@ -1,0 +1,63 @@
+"""Streams that are not what a program would like: other alphabets, full disks, nothing at all."""
+
+import io
+import json
+import os
+import subprocess
+from functools import partial
+from pathlib import Path
+
+from chargepin.cli.main import run
+from chargepin.cli.terminal import Terminal
+from e2e.programs import COMMAND, environment
+
+NOBODY = "tcp:127.0.0.1:1"
+FULL = Path("/dev/full")
+
+
+def test_letters_that_a_terminal_has_not_are_written_as_codes(tmp_path: Path) -> None:
+    home = tmp_path / "Zoë's ☂"
+    shown = {}
+    for more in ((), ("--json",)):
+        done = subprocess.run(
+            (*COMMAND, "doctor", "--home", str(home), "--radio", NOBODY, *more),
+            env=environment(PYTHONIOENCODING="ascii"),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (1, "")
+        shown[more] = done.stdout
+    assert "Zo\\xeb's \\u2602" in shown[()]
+    findings = json.loads(shown[("--json",)])["findings"]
+    assert any(str(home) in finding["text"] for finding in findings)
+
+
+def test_what_cannot_be_printed_is_said_where_it_can(tmp_path: Path) -> None:
+    for more in ((), ("--json",)):
+        said = io.StringIO()
+        with FULL.open("wb", buffering=0) as raw:
+            full = io.TextIOWrapper(raw, write_through=True)
+            terminal = Terminal(io.StringIO(), full, said)
+            code = run(["doctor", "--home", str(tmp_path), "--radio", NOBODY, *more], terminal)
+        assert code == 3
+        assert said.getvalue().startswith("What came of it cannot be printed (No space left")
+
+
+def test_closed_streams_are_nothing_and_no_fault(tmp_path: Path) -> None:
+    words = (*COMMAND, "doctor", "--home", str(tmp_path), "--radio", NOBODY)
+    open_still = {}
+    for closed in (0, 1):
+        done = subprocess.run(
+            words,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            preexec_fn=partial(os.close, closed),
+        )
+        assert done.returncode == 1
+        assert not done.stderr
+        open_still[closed] = done.stdout
+    assert "BAD radio" in open_still[0]
