@@ -26,6 +26,7 @@ from chargepin.cli.terminal import Terminal, use
 from manual_loop import manual_loop
 
 COMMAND = [sys.executable, "-m", "chargepin"]
+IN_BACKGROUND = ("sh", "-c", "trap '' INT; exec \"$@\"", "sh")  # as scripts' shells do it
 PATIENCE_S = 60.0
 
 
@@ -37,8 +38,9 @@ class Programs:
     home: Path
     charger: str
 
-    async def start(self, *arguments: str) -> Process:
+    async def start(self, *arguments: str, by: tuple[str, ...] = ()) -> Process:
         return await asyncio.create_subprocess_exec(
+            *by,
             *(*COMMAND, *arguments, "--home", str(self.home), "--radio", self.listen),
             "--no-input",
             stdout=PIPE,
@@ -171,10 +173,14 @@ async def test_ctrl_c_and_sigterm_close_the_window_and_a_kill_leaves_it_open_for
 ) -> None:
     async with programs(tmp_path) as them:
         await them.run("passcode", "set", "123456")
-        for by in (signal.SIGINT, signal.SIGTERM):
-            opened = await them.start("pairing", "open", "123456")
+        for number, by in (
+            (signal.SIGINT, ()),
+            (signal.SIGTERM, ()),
+            (signal.SIGTERM, IN_BACKGROUND),
+        ):
+            opened = await them.start("pairing", "open", "123456", by=by)
             await next_code(opened.stdout)
-            opened.send_signal(by)
+            opened.send_signal(number)
             _, told = await opened.communicate()
             assert opened.returncode == 1
             assert b"The window is closed." in told

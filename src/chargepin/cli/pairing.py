@@ -1,12 +1,12 @@
 """`chargepin pairing …`: let a phone without this app in, by its own Bluetooth dialog."""
 
-from contextlib import suppress
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from chargepin.cli.app import inside
+from chargepin.cli.ending import ended_as_by_ctrl_c
 from chargepin.cli.options import ChargerName, finish, group
 from chargepin.cli.terminal import terminal
 
@@ -74,13 +74,13 @@ def open_(
     """
 
     async def opening() -> "Window":
-        _end_as_by_ctrl_c()
-        async with inside(charger) as entered:
-            window = Window(entered.name)
-            await window.watch(entered.open_pairing(name, stay=not hang_up))
-        if window.left:
-            await window.wait()
-            await window.look(charger)
+        with ended_as_by_ctrl_c():
+            async with inside(charger) as entered:
+                window = Window(entered.name)
+                await window.watch(entered.open_pairing(name, stay=not hang_up))
+            if window.left:
+                await window.wait()
+                await window.look(charger)
         return window
 
     window = finish(opening())
@@ -102,18 +102,6 @@ def open_(
     terminal().result(document, told)
     if paired is None:
         raise typer.Exit(1)
-
-
-def _end_as_by_ctrl_c() -> None:
-    """Let SIGTERM and the end of the terminal do what Ctrl-C does: there is a window to close."""
-    import asyncio
-    import signal
-
-    loop = asyncio.get_running_loop()
-    # Windows has nothing of the kind, and no thread but the main one may hear signals.
-    with suppress(AttributeError, NotImplementedError, RuntimeError):
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, signal.raise_signal, signal.SIGINT)
 
 
 class Window:

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from chargepin.cli.ending import ended_as_by_ctrl_c
 from chargepin.cli.tour.forks import FORKS, Forks
 from chargepin.cli.tour.world import FACTORY_SOFTWARE, MODEL, SERIAL, Listener, Outcome, World
 from chargepin.machine.files import private_directory
@@ -222,10 +223,7 @@ async def programs(directory: Path) -> AsyncIterator[Programs]:
 
     Whoever ends this program by a signal gets what Ctrl-C does: nothing is left behind.
     """
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, signal.raise_signal, signal.SIGINT)
-    with Lifeline() as lifeline:
+    with ended_as_by_ctrl_c(), Lifeline() as lifeline:
         world = Programs(directory, lifeline)
         try:
             await asyncio.gather(world.start(), asyncio.to_thread(_steps_brought))
