@@ -209,11 +209,14 @@ SHARE_V = b"\x00\x62\x05\x04"
 
 
 def calls_of(trace: str) -> Iterator[tuple[str, bytes]]:
-    """System calls in their order, each with all the bytes of its texts."""
+    """System calls in their order, each with all the bytes of its texts.
+
+    One that another thread's falls into has two lines, and what it heard is in the second.
+    """
     for line in trace.splitlines():
-        found = re.match(r"\d+ +(\w+)\(", line)
-        if found:
-            texts = re.findall(r'"((?:\\x[0-9a-f]{2})*)"', line)
+        found = re.match(r"\d+ +(?:<\.\.\. )?(\w+)(?:\(| resumed>)", line)
+        texts = re.findall(r'"((?:\\x[0-9a-f]{2})*)"', line)
+        if found and (texts or "<unfinished" not in line):
             yield found[1], bytes.fromhex("".join(texts).replace("\\x", ""))
 
 
