@@ -217,6 +217,13 @@ async def test_two_services_never_share_a_port(server: AccountServer, tmp_path: 
     assert not (tmp_path / "other.db").exists()
 
 
+def has_ipv6() -> bool:
+    with contextlib.suppress(OSError), socket.create_server(("::1", 0), family=socket.AF_INET6):
+        return True
+    return False
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this computer has no IPv6")
 async def test_it_listens_on_the_other_protocol_too(tmp_path: Path) -> None:
     async with (
         await serve_account(f"sqlite:///{tmp_path}/a.db", host="::1") as server,

@@ -3,10 +3,12 @@
 import json
 import os
 import re
+import secrets
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -21,9 +23,12 @@ def blocks(language: str) -> list[str]:
 
 
 def free_port() -> int:
-    with socket.socket() as reserved:
-        reserved.bind(("127.0.0.1", 0))
-        return int(reserved.getsockname()[1])
+    """One that no system hands out by itself: nobody takes it before a program is told of it."""
+    while True:
+        port = 20_000 + secrets.randbelow(8_000)
+        with socket.socket() as tried, suppress(OSError):
+            tried.bind(("127.0.0.1", port))
+            return port
 
 
 @pytest.fixture
