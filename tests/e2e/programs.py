@@ -181,6 +181,9 @@ class AtTerminal:
     def press(self, keys: str) -> None:
         os.write(self._descriptor, keys.encode())
 
+    def signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
     @property
     def echoes(self) -> bool:
         return bool(termios.tcgetattr(self._descriptor)[3] & termios.ECHO)

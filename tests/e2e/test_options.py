@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import socket
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from chargepin.cli.main import run
 from chargepin.cli.terminal import Terminal
+from chargepin.machine.files import lock_directory
 
 NOBODY = "tcp:127.0.0.1:1"
 
@@ -42,6 +44,40 @@ def test_a_port_that_is_taken_is_said_so() -> None:
         terminal = Terminal(io.StringIO(), io.StringIO(), said)
         assert run(["serve", "radio", "--listen", listen], terminal) == 1
     assert said.getvalue().startswith("Not started: another program listens there already")
+
+
+def failed(*arguments: str) -> tuple[int, str]:
+    """The exit code of a command that asks nothing, and what it says of its failure."""
+    said = io.StringIO()
+    return run(list(arguments), Terminal(io.StringIO(), io.StringIO(), said)), said.getvalue()
+
+
+def test_a_chargers_directory_is_for_one_program(tmp_path: Path) -> None:
+    charger = ("serve", "charger", "--serial", "123456", "--data", str(tmp_path))
+    held = lock_directory(tmp_path)
+    code, said = failed(*charger, "--radio", NOBODY)
+    assert (code, list(tmp_path.iterdir())) == (1, [])
+    assert said.startswith(f"Not started: another charger's program uses {tmp_path}: stop that one")
+    os.close(held)
+    assert "no radio answers there" in failed(*charger, "--radio", NOBODY)[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("serve", "radio", "--listen", "tcp:127.0.0.1:70000"), "there is no port 70000"),
+        (("scan", "--seconds", "-1"), "not in the range"),
+        (
+            ("phones", "forget", "WB123456", "kitchen"),
+            "kitchen is no phone's number: `phones list`",
+        ),
+        (("export", "esphome", "WB123456", "--address", "00:11"), "00:11 is no Bluetooth address"),
+    ],
+)
+def test_what_cannot_be_meant_is_wrong_usage(arguments: tuple[str, ...], text: str) -> None:
+    code, said = failed(*arguments)
+    assert code == 2
+    assert text in said
 
 
 def test_after_the_command_goes_before_in_front_of_it(tmp_path: Path) -> None:

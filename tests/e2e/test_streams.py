@@ -3,13 +3,14 @@
 import io
 import json
 import os
+import signal
 import subprocess
 from functools import partial
 from pathlib import Path
 
 from chargepin.cli.main import run
 from chargepin.cli.terminal import Terminal
-from e2e.programs import COMMAND, environment
+from e2e.programs import COMMAND, AtTerminal, environment
 
 NOBODY = "tcp:127.0.0.1:1"
 FULL = Path("/dev/full")
@@ -61,3 +62,37 @@ def test_closed_streams_are_nothing_and_no_fault(tmp_path: Path) -> None:
         assert not done.stderr
         open_still[closed] = done.stdout
     assert "BAD radio" in open_still[0]
+
+
+async def test_a_terminal_shows_what_is_typed_however_a_question_ends(tmp_path: Path) -> None:
+    words = ("signup", "somebody", "--home", str(tmp_path))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        async with AtTerminal.of(*words) as at:
+            await at.expect("Password for somebody: ")
+            assert not at.echoes
+            at.signal(number)
+            assert await at.end() == -number
+            assert at.echoes
+
+
+def test_a_password_that_is_too_short_is_said_so(tmp_path: Path) -> None:
+    said = io.StringIO()
+    terminal = Terminal(io.StringIO("short\n"), io.StringIO(), said)
+    assert run(["signup", "somebody", "--home", str(tmp_path)], terminal) == 2
+    assert "a password has at least 8 characters" in said.getvalue()
+
+
+def test_a_bar_that_is_full_ends_its_line() -> None:
+    shown = Screen()
+    terminal = Terminal(shown, shown, shown)
+    for percent in (0, 50, 100):
+        terminal.progress("Installing", percent)
+    terminal.say("Installed.")
+    assert shown.getvalue().endswith("100 %\nInstalled.\n")
+
+
+class Screen(io.StringIO):
+    """A terminal in memory."""
+
+    def isatty(self) -> bool:
+        return True

@@ -10,6 +10,7 @@ import pytest
 
 from chargepin.machine.files import (
     keep_aside,
+    lock_directory,
     private_directory,
     read_private,
     set_aside,
@@ -139,3 +140,12 @@ def test_what_is_kept_aside_is_private_and_kept_once(tmp_path: Path) -> None:
     assert first.read_bytes() == b"first"
     assert stat.S_IMODE(first.stat().st_mode) == 0o600
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_directory_is_locked_until_it_is_let_go(tmp_path: Path) -> None:
+    held = lock_directory(tmp_path)
+    with pytest.raises(BlockingIOError):
+        lock_directory(tmp_path)
+    os.close(held)
+    os.close(lock_directory(tmp_path))
+    assert list(tmp_path.iterdir()) == []

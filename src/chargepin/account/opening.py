@@ -21,7 +21,9 @@ def locked(path: Path) -> int:
         private_directory(path.parent)
         descriptor = os.open(beside, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise ServiceCannotStart(f"Cannot open the database {path}: {error.strerror}.") from error
+        raise ServiceCannotStart(
+            f"Cannot open the database {path}: {error.strerror or error}."
+        ) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

@@ -45,8 +45,11 @@ def _sign_in(person: str, url: str, *, new: bool) -> None:
 
     async def signing() -> None:
         from chargepin.app.account import sign_in
+        from chargepin.core.messages import SHORTEST_PASSWORD
 
         password = await terminal().secret(f"Password for {person}: ")
+        if new and len(password) < SHORTEST_PASSWORD:
+            raise typer.BadParameter(f"a password has at least {SHORTEST_PASSWORD} characters")
         await sign_in(home(), where, person, password, new=new)
 
     finish(signing())
@@ -179,11 +182,14 @@ def remove(charger: ChargerName, person: PersonName) -> None:
         await client.remove(await _id_of(client, charger), person)
 
     _with_account(removing)
+    from chargepin.core.catalogue import name_of
+
     terminal().result(
         {"removed": person, "rotation_needed": True},
         f"{person} has no access any more and gets no new passcode. They may remember the old"
-        f" one, and the charger knows their phone: run `chargepin passcode rotate {charger}"
-        " --forget-others` near the charger. Everybody else's app gets the new one by itself.",
+        " one, and the charger knows their phone: run `chargepin passcode rotate"
+        f" {name_of(charger)} --forget-others` near the charger. Everybody else's app gets the new"
+        " one by itself.",
     )
 
 

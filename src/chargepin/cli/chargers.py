@@ -22,7 +22,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def scan(
-    seconds: Annotated[float, typer.Option(help="How long to listen.")] = 3.0,
+    seconds: Annotated[float, typer.Option(min=0, max=600, help="How long to listen.")] = 3.0,
 ) -> None:
     """List the chargers in range."""
 

@@ -137,7 +137,8 @@ def _plain(address: str) -> str:
     plain = address.partition("/")[0].upper()
     if not re.fullmatch(r"[0-9A-F]{2}(:[0-9A-F]{2}){5}", plain):
         raise typer.BadParameter(
-            f"{address} is no Bluetooth address. macOS does not tell them: give it with --address."
+            f"{address} is no Bluetooth address, such as 54:64:DE:01:02:03. macOS does not tell"
+            " them: look it up elsewhere, and give it with --address."
         )
     return plain
 

@@ -5,8 +5,9 @@ terminal whose echo was off would stay so.
 """
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TextIO
 
 _PIECE_BYTES = 4096
@@ -45,12 +46,40 @@ class Keyboard:
         before = termios.tcgetattr(self._descriptor)
         silent = [*before]
         silent[3] &= ~termios.ECHO
+        show = partial(termios.tcsetattr, self._descriptor, termios.TCSADRAIN, before)
         # What was typed before the question was no answer to it.
         termios.tcsetattr(self._descriptor, termios.TCSAFLUSH, silent)
         try:
-            yield
+            with _before_the_end(show):
+                yield
         finally:
-            termios.tcsetattr(self._descriptor, termios.TCSADRAIN, before)
+            show()
+
+
+@contextmanager
+def _before_the_end(act: Callable[[], None]) -> Iterator[None]:
+    """Do something when a signal ends this program meanwhile, unless it is caught already."""
+    import asyncio
+    import signal
+
+    def end(number: int) -> None:
+        act()
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)
+
+    loop = asyncio.get_running_loop()
+    caught = []
+    # No thread but the main one may catch signals.
+    with suppress(NotImplementedError, RuntimeError, ValueError):
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_DFL:
+                loop.add_signal_handler(number, end, number)
+                caught.append(number)
+    try:
+        yield
+    finally:
+        for number in caught:
+            loop.remove_signal_handler(number)
 
 
 def _descriptor(stream: TextIO) -> int | None:

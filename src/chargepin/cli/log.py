@@ -86,7 +86,8 @@ def log(
 
     async def reading() -> "tuple[str, str, SecurityLog]":
         async with inside(charger) as entered:
-            found = await entered.security_log(after, _progress(f"Reading the log of {charger}"))
+            progress = _progress(f"Reading the log of {entered.name}")
+            found = await entered.security_log(after, progress)
             if entered.tampered:
                 await entered.tamper_seen()
             return entered.name, (entered.identity or b"").hex(), found
@@ -192,14 +193,15 @@ def _document(entry: "Entry") -> dict[str, object]:
 
 def _export(to: Path, name: str, identity: str, found: "SecurityLog") -> None:
     about = {"charger": name, "identity": identity}
-    lines = "".join(
-        json.dumps(about | _document(entry), ensure_ascii=False) + "\n" for entry in found.entries
-    )
+    lines = "".join(json.dumps(about | _document(entry)) + "\n" for entry in found.entries)
     if to == STANDARD_OUTPUT:
         terminal().stdout.write(lines)
         return
     from chargepin.machine.files import write_private
 
-    write_private(to, lines.encode())
+    try:
+        write_private(to, lines.encode())
+    except OSError as error:  # it names a file of its own, which nobody has heard of
+        raise OSError(error.errno, error.strerror, str(to)) from error
     document = {"exported": len(found.entries), "file": str(to), "verified": found.finding is None}
     terminal().result(document, f"{len(found.entries)} entries are in {to}.")

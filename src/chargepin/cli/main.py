@@ -24,7 +24,7 @@ from chargepin.cli import (
     story,
 )
 from chargepin.cli.options import common
-from chargepin.cli.terminal import NoAnswer, NotShown, Terminal, terminal, use
+from chargepin.cli.terminal import NoAnswer, NotShown, Terminal, plain, terminal, use
 
 NOT_DONE = 1
 USAGE = 2
@@ -142,7 +142,7 @@ def _failed(error: Exception, given: Terminal) -> int:
         given.error(document, text)
         return _code(error)
     if isinstance(error, OSError):
-        text = f"Not done: {error}."
+        text = f"Not done: {plain(error)}."
         given.error({"code": "system", "message": text}, text)
         return NOT_DONE
     where = traceback.extract_tb(error.__traceback__)[-1]

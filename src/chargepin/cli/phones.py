@@ -1,5 +1,6 @@
 """`chargepin phones …`: the phones that a charger knows, listed and forgotten one by one."""
 
+import re
 import time
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,6 +47,8 @@ def forget(
     """Make a charger forget one phone; it must then prove the passcode again."""
     from chargepin.core.catalogue import name_of, serial_of
 
+    if not re.fullmatch("[0-9a-f]{16}", phone):
+        raise typer.BadParameter(f"{phone} is no phone's number: `phones list` shows them")
     serial = serial_of(charger)
     known = own_vault().get(serial)
     if known and known.bond and (known.bond.bond_id, known.bond.role) == (phone, "owner"):

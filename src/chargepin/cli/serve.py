@@ -4,7 +4,8 @@ import errno
 import json
 import os
 import signal
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
 from enum import Enum
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chargepin.cli.options import finish, group
-from chargepin.cli.terminal import terminal
+from chargepin.cli.terminal import plain, terminal
 
 if TYPE_CHECKING:
     from chargepin.charger.imitation.program import ImitatedSetup
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 
 _TAKEN = "another program listens there already; --listen names another port, 0 takes a free one"
+_ENDING_S = 3.0  # how long a charger that was told to end may take until another may begin
+_LOOKS_EVERY_S = 0.05
+_PORT_MAX = 65535
 
 
 class PowerUp(Enum):
@@ -195,12 +199,13 @@ async def _serving(radio: str, setup_of: "Callable[[], Setup]") -> None:
     quiet(after="bumble.host")
     setup = setup_of()
     _say_if_guessed(setup.family)
-    daemon = await Daemon.start(setup, radio, terminal().warn)
-    try:
-        ready(daemon.listen)
-        await until_told(daemon.run())
-    finally:
-        await daemon.close()
+    async with _alone_in(setup.directory):
+        daemon = await Daemon.start(setup, radio, terminal().warn)
+        try:
+            ready(daemon.listen)
+            await until_told(daemon.run())
+        finally:
+            await daemon.close()
 
 
 async def _imitating(radio: str, setup_of: "Callable[[], ImitatedSetup]") -> None:
@@ -216,6 +221,35 @@ async def _imitating(radio: str, setup_of: "Callable[[], ImitatedSetup]") -> Non
         await until_told(imitator.run())
     finally:
         await imitator.close()
+
+
+@asynccontextmanager
+async def _alone_in(directory: Path) -> AsyncIterator[None]:
+    """Be the only charger in a directory: two would store over each other, and count tries apart.
+
+    Raises OSError with a sentence.
+    """
+    import asyncio
+
+    from chargepin.machine.files import lock_directory, private_directory
+
+    private_directory(directory)
+    given_up_s = asyncio.get_running_loop().time() + _ENDING_S
+    while True:
+        try:
+            descriptor = lock_directory(directory)
+            break
+        except BlockingIOError as error:
+            if asyncio.get_running_loop().time() > given_up_s:
+                raise OSError(
+                    f"another charger's program uses {directory}: stop that one, or name another"
+                    " directory with --data"
+                ) from error
+            await asyncio.sleep(_LOOKS_EVERY_S)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _say_if_guessed(family: "Family") -> None:
@@ -257,7 +291,7 @@ def _started(serving: Callable[[], Awaitable[None]]) -> None:
         finish(run())
     except (OSError, ValueError) as error:
         taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
-        text = f"Not started: {_TAKEN if taken else error}"
+        text = f"Not started: {_TAKEN if taken else plain(error)}"
         terminal().error({"code": "not_started", "message": text}, text)
         raise typer.Exit(1) from error
 
@@ -266,4 +300,6 @@ def _host_and_port(listen: str) -> tuple[str, int]:
     host, _, port = listen.removeprefix("tcp:").rpartition(":")
     if not host or not port.isdecimal():
         raise typer.BadParameter(f"{listen!r} is no HOST:PORT")
+    if int(port) > _PORT_MAX:
+        raise typer.BadParameter(f"there is no port {port}: they end at {_PORT_MAX}")
     return host, int(port)

@@ -87,7 +87,7 @@ class Terminal:
             return
         done = "#" * (percent * BAR_CELLS // 100)
         print(f"\r{text} [{done:<{BAR_CELLS}}] {percent:3} %", end="", file=self.stdout, flush=True)
-        self.progressing = percent < 100  # noqa: PLR2004 - per cent
+        self.progressing = True
 
     @property
     def counts_down(self) -> bool:
@@ -136,6 +136,13 @@ def _given(line: str | None) -> str:
     if line is None:
         raise NoAnswer("the input ended")
     return line
+
+
+def plain(error: Exception) -> str:
+    """What the system says, without its numbers."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 _current: ContextVar[Terminal] = ContextVar("terminal")

@@ -1,6 +1,7 @@
 """Files that only their owner may read, replaced in one step or not at all."""
 
 import contextlib
+import fcntl
 import os
 import tempfile
 from pathlib import Path
@@ -26,6 +27,21 @@ def private_directory(path: Path) -> Path:
     if not path.is_dir():
         raise NotADirectoryError(f"{path} is not a directory")
     return path
+
+
+def lock_directory(path: Path) -> int:
+    """Keep other programs that ask for it out of a directory.
+
+    Gives the descriptor that holds the lock until it is closed, or the program ends. Raises
+    BlockingIOError while another one holds it, OSError.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def write_private(path: Path, data: bytes) -> None:
