@@ -197,7 +197,6 @@ async def test_6_1_12_may_charge_with_more(on: Bench) -> None:
         assert await link.value("r_fsI") == 40
         assert await link.refusal("w_mxI", 41) == 2
         await link.value("w_mxI", 40)
-        await link.value("w_hsh", 63)
         told = await link.value("r_dat")
         assert isinstance(told, dict)
         assert (told["cur"], told["L1"]) == (40, 400)

@@ -81,7 +81,8 @@ class Ocpp(msgspec.Struct, frozen=True):
 class StockSettings(msgspec.Struct, frozen=True):
     """All settings of one charger that its power side does not keep itself.
 
-    house_limit_a: of the house's connection. user_id: who uses it, as the app last said.
+    house_limit_a: of the house's connection; at first what lets the largest charge with all it has.
+    user_id: who uses it, as the app last said.
     """
 
     time_zone: TimeZone = TimeZone("Etc/UTC")
@@ -89,7 +90,7 @@ class StockSettings(msgspec.Struct, frozen=True):
     power_sharing: PowerSharing = PowerSharing()
     phase_switch: PhaseSwitch = PhaseSwitch(enabled=0)
     halo: Halo = Halo(bright=100, mode=0, time_s=600)
-    house_limit_a: int = 32
+    house_limit_a: int = 40
     schedules: tuple[Schedule, ...] = ()
     user_id: UserId = 1
     ocpp: Ocpp = Ocpp("", "", "", 0)
