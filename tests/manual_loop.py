@@ -1,13 +1,25 @@
 """Time that tests move by hand."""
 
 import asyncio
+import time
+from collections.abc import Awaitable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+PACE = 0.2  # of the usual one
+_LOOK_S = 0.2
+_CALM_LOOKS = 3
+_COMPUTES_MAX_S = 0.01  # within a look, by who only waits
 
 
 class ManualLoop(asyncio.SelectorEventLoop):
     """An event loop whose time can be moved forward by hand.
 
-    Time still passes by itself. Every timer of the loop follows it, `asyncio.timeout` too: a
-    test's own guard must be longer than what it advances.
+    By itself time passes slowly, so that on a busy computer nothing is late: no answer that the
+    program waits for, and nothing that a test does a second before a window closes. Every timer
+    of the loop follows it, `asyncio.timeout` too: a test's own guard must be longer than what it
+    advances.
     """
 
     def __init__(self) -> None:
@@ -16,7 +28,7 @@ class ManualLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         """Running seconds, what was advanced included."""
-        return super().time() + self._ahead_s
+        return super().time() * PACE + self._ahead_s
 
     def advance(self, seconds: float) -> None:
         """Move time forward; whatever is then due runs at the loop's next turn.
@@ -35,6 +47,32 @@ def manual_loop() -> ManualLoop:
     loop = asyncio.get_running_loop()
     assert isinstance(loop, ManualLoop)
     return loop
+
+
+async def at_rest() -> None:
+    """Wait until this process has nothing to do but to wait for a time-out.
+
+    Where it did little because others kept it from the processor, it looks again.
+    """
+    calm = 0
+    while calm < _CALM_LOOKS:
+        began_s, used_s = time.monotonic(), time.process_time()
+        await asyncio.sleep(_LOOK_S * PACE)
+        kept_waiting = time.monotonic() - began_s > 1.5 * _LOOK_S
+        computed = time.process_time() - used_s > _COMPUTES_MAX_S
+        calm = 0 if kept_waiting or computed else calm + 1
+
+
+async def unwaited(work: Awaitable[T], step_s: float = 2.0) -> T:
+    """Have a work done: whenever there is nothing to do but to wait, that much time passes."""
+    task = asyncio.ensure_future(work)
+    while not task.done():
+        resting = asyncio.ensure_future(at_rest())
+        await asyncio.wait({task, resting}, return_when=asyncio.FIRST_COMPLETED)
+        resting.cancel()
+        if not task.done():
+            manual_loop().advance(step_s)
+    return task.result()
 
 
 def _nothing() -> None:

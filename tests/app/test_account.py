@@ -28,6 +28,7 @@ from chargepin.core.messages import Event, KeptPasscode
 from manual_loop import manual_loop
 
 PASSWORD = "correct horse battery"
+TURNS = 30  # of the loop, in which an attempt comes to its end
 
 
 @pytest.fixture
@@ -500,7 +501,8 @@ async def test_attempts_grow_rarer_while_nothing_answers() -> None:
                 before = len(attempts)
                 while len(attempts) == before:
                     loop.advance(0.5)
-                    await asyncio.wait([waiting], timeout=0.002)
+                    for _ in range(TURNS):
+                        await asyncio.sleep(0)
             waiting.cancel()
             await asyncio.wait([waiting])
         await client.close()

@@ -32,7 +32,7 @@ from chargepin.core.catalogue import serial_of
 from chargepin.core.gatt import Layout
 from chargepin.core.passcode import Passcode
 from ends import SERIAL, Answers, MemoryVault, both_ends
-from manual_loop import manual_loop
+from manual_loop import manual_loop, unwaited
 
 HELP = (Path(__file__).parents[2] / "docs" / "help.md").read_text()
 LOCKED_BY_PAIRING = ("6.11.16", "6.11.26", "6.13")
@@ -332,22 +332,15 @@ async def test_6_only_one_connection_and_it_can_be_lent(tmp_path: Path) -> None:
     async with imitating(tmp_path, "6.13") as on, app_at(on) as gateway:
         first = await gateway.enter()
         async with holding(tmp_path, gateway.surroundings, first) as held, app_at(on) as app:
-            looking = asyncio.ensure_future(app.enter())
-            for _ in range(500):
-                await asyncio.sleep(0)
-            manual_loop().advance(11)
             with pytest.raises(errors.NotFound, match="no other phone or gateway holds"):
-                await looking
-            seeking = asyncio.ensure_future(seek(app.surroundings, tmp_path, SERIAL))
-            for _ in range(500):
-                await asyncio.sleep(0)
-            manual_loop().advance(11)
+                await unwaited(app.enter(), 11)
             with pytest.raises(errors.Busy, match="chargepin pause WB123456"):
-                await seeking
+                await unwaited(seek(app.surroundings, tmp_path, SERIAL), 11)
             assert await ask_holders(tmp_path, SERIAL, 300) == 1
-            await got_in(app)
+            await unwaited(got_in(app))
             manual_loop().advance(301)
-            assert (await (await held.connected()).status()).state == "ready"
+            again = await unwaited(held.connected())
+            assert (await again.status()).state == "ready"
     answered("The app and my gateway block each other", "chargepin pause", "end-pause")
 
 

@@ -13,6 +13,7 @@ from chargepin.app.errors import LinkLost, PasscodeNeeded
 from chargepin.app.link_bleak.hosted import is_hosted
 from charger.imitated import SERIAL as IMITATED
 from ends import SERIAL, Answers, both_ends
+from manual_loop import unwaited
 
 NAME = f"WB{SERIAL}"
 CODE = "482913"
@@ -79,9 +80,9 @@ async def test_a_charger_that_wants_its_passcode_for_pairing_is_told_how_with_a_
     ):
         device = await proxy.hears(f"WB{IMITATED}")
         prompt = Answers()
+        connecting = chargepin.connect(device, home=tmp_path / "home", prompt=prompt)
         with pytest.raises(PasscodeNeeded, match=f"export esphome WB{IMITATED}") as told:
-            async with chargepin.connect(device, home=tmp_path / "home", prompt=prompt):
-                pass
+            await unwaited(connecting.__aenter__())
         assert PASSKEY_FAILED not in str(told.value)
         assert prompt.asked == 0
 

@@ -1,6 +1,6 @@
 """Chargers, apps and people that are wrong in one way each."""
 
-import time
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,10 +24,9 @@ from chargepin.core.durable import Mode
 from chargepin.core.identity import Credential
 from chargepin.core.lockout import Lockout
 from e2e.one_process import OneProcess
-from manual_loop import manual_loop
+from manual_loop import at_rest, manual_loop
 
 NEWEST_APP = Version(99, 0, 0)
-IDLE_S = 0.02  # of computing, in half a second
 
 
 @dataclass
@@ -51,16 +50,17 @@ class Switch:
 
 async def hurry(_: OneProcess, seconds: float = 15.0) -> None:
     """Let the time pass for which a step waits in vain: once this process has nothing to do."""
-    loop = manual_loop()
 
-    def look(used_s: float) -> None:
-        now_s = time.process_time()
-        if now_s - used_s < IDLE_S:
-            loop.advance(seconds)
-        else:
-            loop.call_later(0.5, look, now_s)
+    async def pass_time() -> None:
+        await at_rest()
+        manual_loop().advance(seconds)
 
-    loop.call_later(0.5, look, 0.0)
+    passing = asyncio.create_task(pass_time())
+    _PASSING.add(passing)
+    passing.add_done_callback(_PASSING.discard)
+
+
+_PASSING: set[asyncio.Task[None]] = set()
 
 
 # ---- rules -------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ loop's time can be moved by hand.
 import asyncio
 import io
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +30,9 @@ from chargepin.cli.tour.world import (
     World,
 )
 from chargepin.core import guard
+from chargepin.core.pairing_window import WINDOW_S
 from chargepin.radio import Room, serve_radio
+from manual_loop import manual_loop
 
 
 def _unchanged(air: Air) -> Air:
@@ -81,6 +83,7 @@ class OneProcess(World):
         self.faults = faults
         self.reports: list[str] = []
         self._people = ThreadPoolExecutor(8)
+        self._typed: list[Future[int]] = []
         self._room: Room | None = None
         self._server: AccountServer | None = None
         self._daemon: Daemon | None = None
@@ -98,6 +101,9 @@ class OneProcess(World):
         await self._switch_on()
 
     async def close(self) -> None:
+        if any(not each.done() for each in self._typed):  # a window that nobody watches any more
+            manual_loop().advance(WINDOW_S)
+            await asyncio.wait(map(asyncio.wrap_future, self._typed), timeout=6)
         await self._switch_off()
         if self._server is not None:
             await self._server.close()
@@ -164,7 +170,9 @@ class OneProcess(World):
                 loop.call_soon_threadsafe(listener, text)
 
         terminal = Terminal(io.StringIO(stdin), io.StringIO(), Lines(hand_over))
-        code = await loop.run_in_executor(self._people, run, list(arguments), terminal)
+        typed = self._people.submit(run, list(arguments), terminal)
+        self._typed.append(typed)
+        code = await asyncio.wrap_future(typed)
         out, err = terminal.stdout, terminal.stderr
         assert isinstance(out, io.StringIO)
         assert isinstance(err, io.StringIO)

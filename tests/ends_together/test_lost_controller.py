@@ -15,7 +15,7 @@ from chargepin.charger.bluetooth.lasting import LONGEST_WAIT_S
 from chargepin.charger.inbox import Ending
 from chargepin.core.durable import Mode
 from ends import PATIENCE_S, Ends, both_ends
-from manual_loop import manual_loop
+from manual_loop import manual_loop, unwaited
 
 
 class SerialLine:
@@ -88,9 +88,12 @@ class Reports(list[str]):
 
     async def wait_for(self, words: str) -> None:
         async with asyncio.timeout(PATIENCE_S):
-            while not any(words in report for report in self):
-                self._news.clear()
-                await self._news.wait()
+            await self.come(words)
+
+    async def come(self, words: str) -> None:
+        while not any(words in report for report in self):
+            self._news.clear()
+            await self._news.wait()
 
 
 async def test_bluetooth_comes_back_with_the_controller_and_everything_else_went_on(
@@ -113,8 +116,7 @@ async def test_bluetooth_comes_back_with_the_controller_and_everything_else_went
         await line.reports.wait_for("Charging goes on")
         assert daemon._air.links == ()
         await line.plug_in()
-        manual_loop().advance(LONGEST_WAIT_S)
-        await line.reports.wait_for("the Bluetooth controller is back")
+        await unwaited(line.reports.come("the Bluetooth controller is back"), LONGEST_WAIT_S)
         await (await phone.enter()).close()
         assert daemon.service is before
         assert before.guard.started_s == started_s  # no power-up: no new time for a reset
@@ -131,8 +133,7 @@ async def test_it_is_tried_until_it_is_back_however_long_that_takes(tmp_path: Pa
             manual_loop().advance(600)
             await asyncio.sleep(0)
         await line.plug_in()
-        manual_loop().advance(LONGEST_WAIT_S)
-        await line.reports.wait_for("the Bluetooth controller is back")
+        await unwaited(line.reports.come("the Bluetooth controller is back"), LONGEST_WAIT_S)
         await (await (await ends.phone()).enter()).close()
         assert len(ends.reports) == 2  # and not a line for each try
 
@@ -151,8 +152,7 @@ async def test_a_restart_while_the_controller_is_gone_waits_for_it(tmp_path: Pat
             while daemon.service is before:  # noqa: ASYNC110 - no event tells
                 await asyncio.sleep(0)
         await line.plug_in()
-        manual_loop().advance(LONGEST_WAIT_S)
-        await line.reports.wait_for("the Bluetooth controller is back")
+        await unwaited(line.reports.come("the Bluetooth controller is back"), LONGEST_WAIT_S)
         await (await phone.enter()).close()
 
 
