@@ -1,7 +1,7 @@
 """Imitated chargers, met by stock phones: each row of the table, and what all have in common."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,17 @@ from bumble.smp import ErrorCode
 
 from bluetooth_phone import BluetoothLink, BluetoothPhone
 from chargepin.charger.bluetooth.peripheral import Peripheral
+from chargepin.charger.hardware import SimulatedHardware
 from chargepin.charger.imitation import IMITATIONS, Imitator, imitated_setup, imitation_of
+from chargepin.charger.imitation.methods import ImitatedMethods, handlers
+from chargepin.charger.imitation.program import NoUpdates
+from chargepin.charger.ports import HardwareState
+from chargepin.charger.stock import StockMethods, StockSettings
 from chargepin.charger.store import SQLiteStore
 from chargepin.core import gatt
+from chargepin.core.bapi import METHODS, Refused, Request, decode_reply, method_of
 from chargepin.core.gatt import Layout
+from chargepin.core.passcode import Passcode
 from charger.imitated import Bench, bench, subscribing, switching, writing
 from charger.rig import PATIENCE_S
 from manual_loop import manual_loop
@@ -289,6 +296,30 @@ async def test_networks_have_the_form_that_is_known(on: Bench, name: str) -> Non
         parts = "ssid ip gateway netmask dns1 dns2 mac channel signal type"
         assert list(networks[0]) == parts.split()
         assert await link.value("gwsta") == 1
+
+
+NONSENSE: Sequence[object] = [
+    None, True, -1, 1, 2, 3.7, 2**40, "", "x" * 50, "\0", [], [1], [[[]]], {}, {"pin": None},
+    {"schedules": [None]}, {"schedules": [{"start": ""}]}, {"sid": "1"}, {"ese": 0},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", IMITATIONS)
+@pytest.mark.parametrize("code", [None, Passcode(CODE)], ids=["without", "with"])
+def test_whatever_is_asked_is_answered(tmp_path: Path, name: str, code: Passcode | None) -> None:
+    setup = imitated_setup(version=name, serial="123456", directory=tmp_path)
+    hardware = SimulatedHardware(setup.plate.family, HardwareState(), 0.0)
+    updates, own = NoUpdates(setup.plate.software), handlers(setup.imitation, setup.plate)
+    settings = StockSettings()
+    stock = StockMethods(setup.plate, hardware, updates, settings, instead=own, bare=True)
+    methods = ImitatedMethods(setup.imitation, code, stock)
+    for method in (*METHODS, "nobody_knows"):
+        for par in NONSENSE:
+            raw, _ = methods.answer(1, Request(method, par, 7), 10.0, 0)
+            reply = decode_reply(raw)
+            assert reply.id == 7
+            if method_of(method).in_records_only or method == "nobody_knows":
+                assert reply.error == Refused(1, "No dispatch method found")
 
 
 # ---- command mode --------------------------------------------------------------------------------

@@ -325,6 +325,37 @@ async def test_noise_is_answered_with_silence_and_does_no_harm(ends: Ends) -> No
         assert client.heard.empty()
 
 
+async def test_many_requests_without_waiting_are_answered_in_their_order(ends: Ends) -> None:
+    """Some send the next one once they have given up; then ids come again, too."""
+    await switched_on(ends, UBLOX)
+    async with bluetooth(ends) as phone:
+        habits = Habits(BOTTS, UBLOX, pairs=True, with_response=False)
+        client = Client(habits, await phone.connected())
+        await client.begin()
+        ids = [1, 2, 2, 1, 0, -1, 2**31]
+        for number in ids:
+            await client.write(frame(b'{"met":"ping","par":null,"id":%d}' % number))
+        both = b"".join(b'{"id":%d,"r":0}' % number for number in ids)
+        heard = b""
+        async with asyncio.timeout(PATIENCE_S):
+            while len(heard) < len(both):
+                heard += await client.heard.get()
+        assert heard == both
+
+
+async def test_half_a_request_goes_with_its_connection(ends: Ends) -> None:
+    await switched_on(ends, BGX)
+    async with bluetooth(ends) as phone:
+        client = Client(Habits("a script", BGX, pairs=True), await phone.connected())
+        await client.begin()
+        await client.write(frame(b'{"met":"w_lck","par":1,"id":1}')[:30])
+        await client.peer.connection.disconnect()
+        again = Client(Habits("a script", BGX, pairs=False), await phone.connected())
+        await again.peer.connection.encrypt()
+        await again.begin()
+        assert await again.value("r_lck") == 0
+
+
 async def test_a_restart_ends_the_link_and_the_client_comes_back(ends: Ends) -> None:
     await switched_on(ends, BGX)
     async with bluetooth(ends) as phone:
