@@ -1,6 +1,9 @@
 """docs/lost-passcode.md, done step by step with real programs, as it says."""
 
+import asyncio
 import re
+import sys
+from asyncio.subprocess import PIPE
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,6 +102,18 @@ async def test_forgotten_while_a_phone_still_gets_in(on: Scene) -> None:
     assert here.documents["passcode show"]["passcodes"][0]["passcode"] == before
     assert here.documents["passcode rotate"]["passcode"] != before
     await here.me.is_owner()
+
+
+async def test_a_simulated_button_is_held_as_it_says(on: Scene) -> None:
+    charger = await on.running()
+    (line,) = re.findall(r"^python3 -c '(.*)'$", DOCUMENT.read_text(), re.MULTILINE)
+    line = line.replace("charger/button", "button")
+    held = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", line, cwd=on.files, stdout=PIPE
+    )
+    assert (await held.communicate())[0] == b"done\n"
+    await charger.kill()
+    assert look_into(on.files).durable.incarnation == 2
 
 
 async def test_forgotten_without_an_account(on: Scene) -> None:

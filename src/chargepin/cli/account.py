@@ -66,7 +66,7 @@ def logout(
 
     async def ending(client: "AccountClient") -> int:
         if not others:
-            await client.logout()
+            await _logged_out(client)
             return 0
         elsewhere = [each.id for each in await client.sessions() if not each.current]
         for session_id in elsewhere:
@@ -79,6 +79,19 @@ def logout(
         terminal().result({"ended": ended}, text)
         return
     terminal().result({"done": True}, "Signed out. What this app remembers stays in its vault.")
+
+
+async def _logged_out(client: "AccountClient") -> None:
+    """Sign out here; that the service was not told is an error."""
+    from chargepin.app.errors import AccountUnreachable
+
+    try:
+        await client.logout()
+    except AccountUnreachable as error:
+        raise AccountUnreachable(
+            f"{error} Here you are signed out. Should it not have heard of that: `chargepin logout"
+            " --others`, wherever you are signed in, ends it there."
+        ) from error
 
 
 def chargers() -> None:
@@ -145,7 +158,12 @@ def members(charger: ChargerName) -> None:
 def invite(
     charger: ChargerName,
     person: PersonName,
-    role: Annotated[str, typer.Option(help="user, admin, guest or installer.")] = "user",
+    role: Annotated[
+        str,
+        typer.Option(
+            help="user, admin, guest (for a week) or installer; the last two get no passcode."
+        ),
+    ] = "user",
 ) -> None:
     """Invite somebody to a charger: prints a link that serves once."""
 

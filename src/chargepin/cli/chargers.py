@@ -8,7 +8,7 @@ import typer
 from chargepin.cli.app import inside, surroundings
 from chargepin.cli.options import ChargerName, add, finish
 from chargepin.cli.shown import install, told
-from chargepin.cli.terminal import terminal
+from chargepin.cli.terminal import NoAnswer, terminal
 
 if TYPE_CHECKING:
     from chargepin.app.ports import Found
@@ -112,8 +112,10 @@ def reset(charger: ChargerName) -> None:
         from chargepin.cli.app import person
 
         asked = person()
+        if asked is None:
+            raise NoAnswer("a yes is needed, and --no-input was given")
         async with inside(charger) as entered:
-            if asked is not None and not await asked.confirm(
+            if not await asked.confirm(
                 f"Erase the passcode and every phone of {entered.name}?", default=False
             ):
                 return False

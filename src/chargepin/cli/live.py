@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from chargepin.app.client import Charger
     from chargepin.app.entering import Surroundings
     from chargepin.app.holding import Holder, Notice
+    from chargepin.app.status import Status
     from chargepin.core.bapi import Event
 
 POP_UP = """
@@ -115,19 +116,18 @@ async def _orders(held: "Holder", entered: "Charger") -> "Charger":
     """Show the status, then carry out what is typed, until the input ends; gives the last one."""
     from chargepin.app.errors import ChargepinError, LinkLost
 
-    terminal().say(told(await entered.status()))
-    asked = person()
-    if asked is None:
-        return entered
+    found = await _shown(entered)
+    if person() is None:
+        return _left(entered, found)
     terminal().say(f"Type {HELP}.")
     while True:
         try:
             typed = await terminal().line("> ")
         except NoAnswer:
-            return entered
+            return _left(entered, found)
         order = typed.strip().lower()
         if order in ("quit", "exit", "q"):
-            return entered
+            return _left(entered, found)
         if order not in ORDERS and order not in ("status", ""):
             terminal().say(f"Type {HELP}.")
             continue
@@ -138,13 +138,29 @@ async def _orders(held: "Holder", entered: "Charger") -> "Charger":
         try:
             if order in ORDERS:
                 await ORDERS[order](entered)
-            terminal().say(told(await entered.status()))
+            found = await _shown(entered)
         except ChargepinError as error:
             if not terminal().interactive:
                 raise  # a script must hear of it
             terminal().warn(str(error))
             if isinstance(error, LinkLost):
                 await entered.close()  # then it is made anew
+
+
+async def _shown(entered: "Charger") -> "Status":
+    """Tell what it is doing."""
+    found = await entered.status()
+    terminal().say(told(found))
+    return found
+
+
+def _left(entered: "Charger", found: "Status") -> "Charger":
+    """End the conversation; with --json its document is the last status that was told."""
+    if terminal().json:
+        import msgspec
+
+        terminal().result(msgspec.to_builtins(found), "")
+    return entered
 
 
 def _raised(event: "Event") -> None:

@@ -59,6 +59,7 @@ def show(charger: ChargerName) -> None:
     """Show the passcode that this app or its account knows."""
 
     async def looking() -> "tuple[str, list[Candidate]]":
+        from chargepin.app.errors import AccountUnreachable
         from chargepin.core.catalogue import name_of, serial_of
 
         serial = serial_of(charger)
@@ -67,8 +68,13 @@ def show(charger: ChargerName) -> None:
         async with signed_in() as account:
             if account is not None:
                 identity = known.identity.hex() if known and known.identity else None
-                found = identity or await account.charger_id(serial)
-                held = list(await account.passcodes(found)) or held if found else held
+                try:
+                    found = identity or await account.charger_id(serial)
+                    held = list(await account.passcodes(found)) or held if found else held
+                except AccountUnreachable as error:
+                    if not held:
+                        raise
+                    terminal().warn(f"{error} This is what this app remembers of it.")
         return name_of(serial), held
 
     from chargepin.app.errors import PasscodeNeeded
