@@ -5,6 +5,7 @@ the test of that for each fault. When one fails here after an upgrade, Bumble ha
 """
 
 import asyncio
+import os
 import stat
 import struct
 from collections.abc import AsyncIterator
@@ -149,7 +150,9 @@ async def test_drain_returns_while_packets_wait() -> None:
 
 async def test_its_file_of_keys_can_be_read_by_everybody(tmp_path: Path) -> None:
     file = tmp_path / "keys.json"
+    whoevers = os.umask(0o022)
     await JsonKeyStore("charger", str(file)).update("phone", PairingKeys())
+    os.umask(whoevers)
     assert stat.S_IMODE(file.stat().st_mode) & 0o044
 
 
