@@ -38,3 +38,14 @@ def test_what_is_refused(tmp_path: Path, more: tuple[str, ...], code: int, said:
     assert said.lower() in " ".join(stderr.getvalue().lower().split())
     assert stdout.getvalue() == ""
     assert not data.exists()
+
+
+def test_a_file_that_holds_no_passcode_is_said_so(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"\xff\xfe")
+    said = StringIO()
+    more = ("--imitate", "6.13", "--factory-passcode-file", str(tmp_path / "f"))
+    arguments = ["serve", "charger", "--serial", "1", "--data", str(tmp_path / "charger"), *more]
+    assert (
+        run([*arguments, "--radio", "tcp:127.0.0.1:1"], Terminal(StringIO(), StringIO(), said)) == 1
+    )
+    assert "only the digits" in said.getvalue()

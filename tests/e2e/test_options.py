@@ -72,6 +72,7 @@ def test_a_chargers_directory_is_for_one_program(tmp_path: Path) -> None:
             "kitchen is no phone's number: `phones list`",
         ),
         (("export", "esphome", "WB123456", "--address", "00:11"), "00:11 is no Bluetooth address"),
+        (("call", "WB123456", ""), "a method has a name"),
     ],
 )
 def test_what_cannot_be_meant_is_wrong_usage(arguments: tuple[str, ...], text: str) -> None:

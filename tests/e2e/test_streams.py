@@ -82,6 +82,19 @@ def test_a_password_that_is_too_short_is_said_so(tmp_path: Path) -> None:
     assert "a password has at least 8 characters" in said.getvalue()
 
 
+def test_what_a_charger_says_moves_no_cursor() -> None:
+    out, err = io.StringIO(), io.StringIO()
+    terminal = Terminal(io.StringIO(), out, err)
+    rogue = "ok\x1b]0;title\x07\x9b2J\r\u202etext\nnext \033[32mgreen\033[0m Zoë ☂"
+    tame = "ok ]0;title  2J  text\nnext \033[32mgreen\033[0m Zoë ☂\n"
+    terminal.say(rogue)
+    terminal.result(None, rogue)
+    assert out.getvalue() == tame * 2
+    terminal.warn(rogue)
+    terminal.error({}, rogue)
+    assert err.getvalue() == tame * 2
+
+
 def test_a_bar_that_is_full_ends_its_line() -> None:
     shown = Screen()
     terminal = Terminal(shown, shown, shown)

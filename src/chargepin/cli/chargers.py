@@ -134,6 +134,8 @@ def call(
     parameters: Annotated[str | None, typer.Argument(metavar="[JSON]")] = None,
 ) -> None:
     """Call any method of a charger and print its answer."""
+    if not method:
+        raise typer.BadParameter("a method has a name, such as r_dat")
     try:
         par = json.loads(parameters) if parameters else None
     except ValueError as error:

@@ -1,6 +1,7 @@
 """Where a command reads and prints: a person's terminal, or pipes. Nothing else touches streams."""
 
 import json
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from contextvars import ContextVar
@@ -11,6 +12,10 @@ from typing import TextIO
 from chargepin.cli.keyboard import Keyboard
 
 BAR_CELLS = 30
+# Colours are our own. Whatever else moves a cursor, or turns text round, came from a charger.
+_CONTROLS = re.compile(
+    r"(?!\x1b\[[0-9]{1,2}m)[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]"
+)
 
 
 class NoAnswer(Exception):
@@ -47,12 +52,12 @@ class Terminal:
     def say(self, text: str = "") -> None:
         """Tell a person something; with --json it goes to standard error."""
         self._end_progress()
-        print(text, file=self.stderr if self.json else self.stdout, flush=True)
+        print(_tame(text), file=self.stderr if self.json else self.stdout, flush=True)
 
     def warn(self, text: str) -> None:
         """Tell a person something that belongs beside the result."""
         self._end_progress()
-        print(text, file=self.stderr, flush=True)
+        print(_tame(text), file=self.stderr, flush=True)
 
     def result(self, document: object, text: str) -> None:
         """Print what the command found: the document with --json, else the text.
@@ -61,7 +66,8 @@ class Terminal:
         """
         try:
             self._end_progress()
-            print(json.dumps(document) if self.json else text, file=self.stdout, flush=True)
+            shown = json.dumps(document) if self.json else _tame(text)
+            print(shown, file=self.stdout, flush=True)
         except BrokenPipeError:
             raise
         except OSError as error:
@@ -74,7 +80,7 @@ class Terminal:
             if self.json:
                 print(json.dumps({"error": error}), file=self.stdout, flush=True)
                 return
-        print(text, file=self.stderr, flush=True)
+        print(_tame(text), file=self.stderr, flush=True)
 
     def progress(self, text: str, percent: int) -> None:
         """Draw a bar on a terminal, a line at each quarter elsewhere."""
@@ -130,6 +136,10 @@ class Terminal:
         if self.progressing:
             print(file=self.stdout)
             self.progressing = False
+
+
+def _tame(text: str) -> str:
+    return _CONTROLS.sub(" ", text)
 
 
 def _given(line: str | None) -> str:

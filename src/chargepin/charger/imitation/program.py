@@ -90,7 +90,7 @@ def imitated_setup(
     if factory_passcode_file is not None:
         if imitation.locked is None:
             raise ValueError(f"software {imitation.name} knows no passcode")
-        passcode = entered(factory_passcode_file.read_text(encoding="ascii").strip())
+        passcode = entered(factory_passcode_file.read_text(encoding="utf-8", errors="replace"))
     plate = TypePlate(serial_of(serial), family, imitation.software, layout)
     return ImitatedSetup(plate, directory, imitation, passcode, first_mode)
 
