@@ -112,16 +112,16 @@ class Lent(bleak.BleakClient):
 @check
 async def lent_bluetooth_is_used_and_the_code_is_typed_by_this_apps_agent() -> None:
     person = Person(CODE)
+    async with opened() as own:
+        await showing_a_code(own)
     with patch.object(bleak, "BleakClient", Lent):
-        async with opened(person) as radio:
-            await showing_a_code(radio)
-            async with linked(radio) as link:
-                await link.pair()
-                assert isinstance(link, BleakLink)
-                assert isinstance(link.client, Lent)
-                assert (await state(link))["encrypted"]
-                await order(link, "pair always")
-                await order(link, "forget bonds")
+        async with opened(person) as radio, linked(radio) as link:
+            await link.pair()
+            assert isinstance(link, BleakLink)
+            assert isinstance(link.client, Lent)
+            assert (await state(link))["encrypted"]
+            await order(link, "pair always")
+            await order(link, "forget bonds")
     assert person.asked == [NAME]
 
 
