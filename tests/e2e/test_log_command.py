@@ -52,6 +52,8 @@ async def test_the_log_is_read_exported_and_puts_the_notice_of_tampering_away(on
     await me.done("passcode", "show", NAME)
     await on.by_hand("tamper")
     await on.by_hand("cover")
+    code, document = await me.types("log", NAME, "--export", "/dev/null/log")
+    assert code != 0, document
     assert (await me.done("status", NAME))["tampered"] is True
 
     document = await me.done("log", NAME)

@@ -84,32 +84,36 @@ def log(
 ) -> None:
     """Read a charger's security log, and say whether it can be trusted. Needs an admin."""
 
-    async def reading() -> "tuple[str, str, SecurityLog]":
+    async def reading() -> "SecurityLog":
         async with inside(charger) as entered:
             progress = _progress(f"Reading the log of {entered.name}")
             found = await entered.security_log(after, progress)
-            if entered.tampered:
+            if export is None:
+                _print(entered.name, found)
+            else:
+                _export(export, entered.name, (entered.identity or b"").hex(), found)
+            if entered.tampered:  # not before somebody has what was read
                 await entered.tamper_seen()
-            return entered.name, (entered.identity or b"").hex(), found
+            return found
 
-    name, identity, found = finish(reading())
-    if export is not None:
-        _export(export, name, identity, found)
-    else:
-        document = {
-            "charger": name,
-            "entries": [_document(entry) for entry in found.entries],
-            "head": {"sequence": found.head.sequence, "hash": found.head.hash.hex()},
-            "begins": found.begins.sequence,
-            "counting": found.counting,
-            "broken_off": _broken_off(found),
-            "verified": found.finding is None,
-            "finding": found.finding,
-        }
-        terminal().result(document, "\n".join(_lines(found)))
+    found = finish(reading())
     if found.finding is not None:
         terminal().warn(found.finding)
         raise typer.Exit(1)
+
+
+def _print(name: str, found: "SecurityLog") -> None:
+    document = {
+        "charger": name,
+        "entries": [_document(entry) for entry in found.entries],
+        "head": {"sequence": found.head.sequence, "hash": found.head.hash.hex()},
+        "begins": found.begins.sequence,
+        "counting": found.counting,
+        "broken_off": _broken_off(found),
+        "verified": found.finding is None,
+        "finding": found.finding,
+    }
+    terminal().result(document, "\n".join(_lines(found)))
 
 
 def _progress(text: str) -> "Callable[[int], None]":
