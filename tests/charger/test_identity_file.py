@@ -1,5 +1,6 @@
 """The file of a charger's identity: damage is told, and never makes another identity."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -56,6 +57,16 @@ def refuses(directory: Path, sentence: str) -> None:
 def test_it_comes_back_as_it_was_written() -> None:
     assert decoded_identity(RAW) == IDENTITY
     assert repr(IDENTITY) == "IdentityFile()"
+
+
+def test_a_file_from_before_checksums_gets_one(files: Path) -> None:
+    right, before = (files / NAME).read_bytes(), started(files)
+    alone = json.dumps(json.loads(right)["identity"]).encode()
+    (files / NAME).write_bytes(alone)
+    assert look_into(files).durable == PROTECTED
+    assert (files / NAME).read_bytes() == alone
+    assert started(files) == before
+    assert (files / NAME).read_bytes() == right
 
 
 def test_any_other_byte_in_any_place_is_damage() -> None:

@@ -18,6 +18,7 @@ from chargepin.machine.files import read_private, write_private
 
 SEED_BYTES = 32
 _NAME = "identity.json"
+_BEGINS = b'{"sha256":'
 
 
 class IdentityFile(msgspec.Struct, frozen=True):
@@ -62,7 +63,12 @@ def encoded_identity(identity: IdentityFile) -> bytes:
 
 
 def decoded_identity(raw: bytes) -> IdentityFile:
-    """Read what the file holds. Raises Undecodable, also where the checksum does not fit."""
+    """Read what the file holds. Raises Undecodable, also where the checksum does not fit.
+
+    Before files had checksums, there was the identity alone.
+    """
+    if not raw.startswith(_BEGINS):
+        return decoded(raw, IdentityFile)
     checked = decoded(raw, _Checked)
     body = bytes(checked.identity)
     if hashlib.sha256(body).hexdigest() != checked.sha256:
@@ -86,16 +92,20 @@ def write_identity(directory: Path, identity: IdentityFile) -> None:
 def open_identity(directory: Path, *, new: bool) -> IdentityFile:
     """Read the file, or draw an identity. Raises OSError or StoreFailed.
 
-    new: whether nothing is there yet that was kept under an identity.
+    new: whether nothing is there yet that was kept under an identity. A file without a checksum
+    gets one.
     """
     try:
-        return read_identity(directory)
+        identity = read_identity(directory)
     except FileNotFoundError as error:
         if not new:
             raise _lost(directory, "missing") from error
         identity = IdentityFile(Ed25519PrivateKey.generate().private_bytes_raw())
-        write_identity(directory, identity)
-        return identity
+    else:
+        if read_private(directory / _NAME).startswith(_BEGINS):
+            return identity
+    write_identity(directory, identity)
+    return identity
 
 
 def _lost(directory: Path, how: str) -> StoreFailed:
