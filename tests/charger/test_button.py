@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -75,3 +77,35 @@ async def test_the_front_of_a_charger_has_a_house_around_it(tmp_path: Path) -> N
         assert state.surroundings == Surroundings(solar_w=3000, house_a=20)
         assert state.current is not None
         assert await told(tmp_path, "unplug") == "done"
+
+
+async def test_it_is_done_once_it_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with both_ends(tmp_path) as ends:
+        charger = await ends.switch_on()
+        may_write, commit = threading.Event(), charger._store.commit
+        loop, writes = asyncio.get_running_loop(), asyncio.Event()
+
+        def slowly(*what: Any, **how: Any) -> None:
+            loop.call_soon_threadsafe(writes.set)
+            may_write.wait()
+            commit(*what, **how)
+
+        await charger.service.settled()  # it has begun
+        monkeypatch.setattr(charger._store, "commit", slowly)
+        answer = asyncio.ensure_future(told(tmp_path, "hold"))
+        await writes.wait()
+        assert not answer.done()
+        may_write.set()
+        assert await answer == "done"
+        assert charger.service.guard.durable.incarnation == 2
+
+
+async def test_a_charger_that_ends_meanwhile_has_not_done_it(tmp_path: Path) -> None:
+    async with both_ends(tmp_path) as ends:
+        charger = await ends.switch_on()
+        await charger.service.settled()
+        charger.service.stop()
+        with pytest.raises(NotPossible, match="try again"):
+            await charger.service.settled()
+        with pytest.raises(NotPossible, match="try again"):
+            await charger.service.settled()

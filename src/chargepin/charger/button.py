@@ -2,11 +2,11 @@
 
 One word a line: press, hold (ten seconds), plug, unplug, tamper (take the cover off), cover (put
 it back); or one with a number: sun (W of solar power), house (A that the rest of the house draws).
-Each is answered with a line.
+Each is answered with a line, once it has been done.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -44,7 +44,7 @@ class Front:
     """The socket, as long as it is open.
 
     hands: what each word does; dials: what each word with a number does. They may raise ValueError
-    and NotPossible.
+    and NotPossible. settled: waits until what a hand began is kept; may raise NotPossible.
     """
 
     def __init__(
@@ -52,10 +52,12 @@ class Front:
         path: Path,
         hands: Mapping[str, Callable[[], None]],
         dials: Mapping[str, Callable[[int], None]] = MappingProxyType({}),
+        settled: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._path = path
         self._hands = hands
         self._dials = dials
+        self._settled = settled
         self._server: asyncio.Server | None = None
 
     async def open(self) -> None:
@@ -72,14 +74,14 @@ class Front:
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while line := (await reader.read(LONGEST_WORD_BYTES)).decode(errors="replace").strip():
-                writer.write(f"{self._do(*line.partition(' '))}\n".encode())
+                writer.write(f"{await self._do(*line.partition(' '))}\n".encode())
                 await writer.drain()
         except ConnectionError:
             pass
         finally:
             writer.close()
 
-    def _do(self, word: str, _: str, number: str) -> str:
+    async def _do(self, word: str, _: str, number: str) -> str:
         hand, dial = self._hands.get(word), self._dials.get(word)
         try:
             if dial is not None:
@@ -90,6 +92,8 @@ class Front:
                 named = f"{word} {number}".rstrip()
                 there = ", ".join([*self._hands, *(f"{each} NUMBER" for each in self._dials)])
                 return f"there is no {named!r}; there are {there}"
+            if self._settled is not None:
+                await self._settled()
         except (ValueError, NotPossible) as error:
             return f"not done: {error}"
         return "done"

@@ -83,6 +83,7 @@ class Daemon:
                 "sun": lambda watts: self.hardware.shine(self.service.now_s(), watts),
                 "house": lambda amperes: self.hardware.draw(self.service.now_s(), amperes),
             },
+            lambda: self.service.settled(),  # noqa: PLW0108 - a restart brings another service
         )
         self._service: Service | None = None
         self._hardware: SimulatedHardware | None = None

@@ -8,10 +8,13 @@ from enum import Enum
 from typing import TypeAlias
 
 from chargepin.charger.air import Door, LinkAuthenticated, LinkClosed, LinkOpened, Written
+from chargepin.charger.ports import NotPossible
 from chargepin.core.guard_state import Entry
 
 WRITES_WAITING = 32
 STOCK_WAITING_BYTES = 1 << 14
+
+_STOPPED = "the charger stopped or restarted meanwhile. See what it says now, then try again"
 
 
 class Ending(Enum):
@@ -73,6 +76,13 @@ class _Stream:
     value: bytearray
 
 
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """Somebody waits until all that came before is done: until the next item is asked for."""
+
+    passed: asyncio.Future[None]
+
+
 class Inbox:
     """A queue of everything that happens. drop is called for a link that floods it.
 
@@ -81,10 +91,12 @@ class Inbox:
     """
 
     def __init__(self, drop: Callable[[int], None]) -> None:
-        self._items: asyncio.Queue[Item | _Stream] = asyncio.Queue()
+        self._items: asyncio.Queue[Item | _Mark | _Stream] = asyncio.Queue()
         self._waiting: Counter[int] = Counter()
         self._streams: dict[int, _Stream] = {}
         self._drop = drop
+        self._marks: set[asyncio.Future[None]] = set()
+        self._closed = False
 
     def put(self, item: Item) -> None:
         """Append; a write too many of one link ends that link instead."""
@@ -104,9 +116,30 @@ class Inbox:
                 pass
         self._items.put_nowait(item)
 
+    async def settled(self) -> None:
+        """Wait until what was put before is done. Raises NotPossible when that may not be."""
+        if self._closed:
+            raise NotPossible(_STOPPED)
+        passed = asyncio.get_running_loop().create_future()
+        self._marks.add(passed)
+        self._items.put_nowait(_Mark(passed))
+        try:
+            await passed
+        finally:
+            self._marks.discard(passed)
+
+    def close(self) -> None:
+        """Nothing is taken any more."""
+        self._closed = True
+        for passed in self._marks:
+            if not passed.done():
+                passed.set_exception(NotPossible(_STOPPED))
+
     async def take(self) -> Item:
-        """Wait for the next item."""
-        item = await self._items.get()
+        """Wait for the next item; the one before it is done."""
+        while isinstance(item := await self._items.get(), _Mark):
+            if not item.passed.done():  # whoever waited may have gone
+                item.passed.set_result(None)
         if isinstance(item, _Stream):
             if self._streams.get(item.link) is item:
                 del self._streams[item.link]

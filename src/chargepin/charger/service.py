@@ -141,6 +141,10 @@ class Service:
         """The tamper switch says that the housing was opened, or closed again."""
         self._inbox.put(Housing(opened))
 
+    async def settled(self) -> None:
+        """Wait until all that was told before is done. Raises NotPossible when `run` ends first."""
+        await self._inbox.settled()
+
     def stop(self, ending: Ending = Ending.STOPPED) -> None:
         """Finish what is in the inbox, then end `run`."""
         self._inbox.put(End(ending))
@@ -169,6 +173,7 @@ class Service:
             if self._timer is not None:
                 self._timer.cancel()
             self._updating.cancel()
+            self._inbox.close()
 
     async def _take_or_drop(self, item: Taken) -> None:
         """The one boundary: whatever a link may do to us costs that link, and nobody else."""
