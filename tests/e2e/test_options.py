@@ -62,6 +62,17 @@ def test_a_chargers_directory_is_for_one_program(tmp_path: Path) -> None:
     assert "no radio answers there" in failed(*charger, "--radio", NOBODY)[1]
 
 
+def test_an_imitations_directory_is_for_one_program(tmp_path: Path) -> None:
+    charger = ("serve", "charger", "--serial", "123456", "--data", str(tmp_path))
+    imitation = (*charger, "--imitate", "6.11.26", "--radio", NOBODY)
+    held = lock_directory(tmp_path)
+    code, said = failed(*imitation)
+    assert (code, list(tmp_path.iterdir())) == (1, [])
+    assert said.startswith(f"Not started: another charger's program uses {tmp_path}: stop that one")
+    os.close(held)
+    assert "no radio answers there" in failed(*imitation)[1]
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [

@@ -209,25 +209,28 @@ async def _serving(radio: str, setup_of: "Callable[[], Setup]") -> None:
 
 
 async def _imitating(radio: str, setup_of: "Callable[[], ImitatedSetup]") -> None:
-    from chargepin.charger.imitation import Imitator
+    from chargepin.charger.imitation import Imitator, see_that_virtual
     from chargepin.machine.controller import quiet
 
     quiet()
     setup = setup_of()
+    see_that_virtual(radio)  # before a directory is made for it
     _say_if_guessed(setup.plate.family)
-    imitator = await Imitator.start(setup, radio, terminal().warn)
-    try:
-        ready(imitator.listen, imitates=setup.imitation.name)
-        await until_told(imitator.run())
-    finally:
-        await imitator.close()
+    async with _alone_in(setup.directory):
+        imitator = await Imitator.start(setup, radio, terminal().warn)
+        try:
+            ready(imitator.listen, imitates=setup.imitation.name)
+            await until_told(imitator.run())
+        finally:
+            await imitator.close()
 
 
 @asynccontextmanager
 async def _alone_in(directory: Path) -> AsyncIterator[None]:
     """Be the only charger in a directory: two would store over each other, and count tries apart.
 
-    Raises OSError with a sentence.
+    An imitation keeps its state apart, but has its button where the charger's is. Raises OSError
+    with a sentence.
     """
     import asyncio
 

@@ -95,6 +95,12 @@ def imitated_setup(
     return ImitatedSetup(plate, directory, imitation, passcode, first_mode)
 
 
+def see_that_virtual(radio: str) -> None:
+    """Raise ValueError with a sentence for what is no virtual radio by its name alone."""
+    if not radio.startswith(_VIRTUAL):
+        raise ValueError(_on_real_adapter(radio))
+
+
 def _on_real_adapter(radio: str) -> str:
     return (
         f"{radio} is a real Bluetooth adapter, and an imitation is insecure on purpose: whoever is"
@@ -175,8 +181,7 @@ class Imitator:
         cls, setup: ImitatedSetup, radio: str, report: Callable[[str], None]
     ) -> "Imitator":
         """Open everything and go on the air. Raises ValueError or OSError with a sentence."""
-        if not radio.startswith(_VIRTUAL):
-            raise ValueError(_on_real_adapter(radio))
+        see_that_virtual(radio)
         report(
             f"INSECURE: this charger imitates software {setup.imitation.shown}, weaknesses and all,"
             " for tests of clients. Nothing of chargepin's protection is at work."
