@@ -84,6 +84,7 @@ def test_an_imitations_directory_is_for_one_program(tmp_path: Path) -> None:
         ),
         (("export", "esphome", "WB123456", "--address", "00:11"), "00:11 is no Bluetooth address"),
         (("call", "WB123456", ""), "a method has a name"),
+        (("update", "WB123456", "--to", "newest"), "is three numbers with dots"),
     ],
 )
 def test_what_cannot_be_meant_is_wrong_usage(arguments: tuple[str, ...], text: str) -> None:

@@ -57,3 +57,24 @@ async def an_account_service_that_is_gone_takes_nothing_away(on: Stage) -> None:
     assert out.code == 1
     assert "Here you are signed out." in out.err
     assert "not signed in" in (await types(on, "chargers")).err
+
+
+async def test_nothing_is_closed_unasked(tmp_path: Path) -> None:
+    async with stage(tmp_path / "stage") as on:
+        await on.start_radio()
+        await on.start_charger()
+        code = json.loads((await types(on, "passcode", "set", NAME, "--json")).out)["passcode"]
+        assert (await types(on, "passcode", "enter", NAME, stdin=f"{code}\n")).code == 0
+        for more, said in ((("--no-input",), "a yes is needed"), ((), "keeps the software")):
+            older = await types(on, "update", NAME, "--to", "6.7.10", *more, stdin="\n")
+            assert older.code == 1
+            assert said in older.err
+            assert "closed to everybody until an owner updates it" in older.err + older.out
+        assert "software 6.7.17, protected" in (await types(on, "status", NAME)).out
+        older = await types(on, "update", NAME, "--to", "6.7.10", stdin="y\n")
+        assert (older.code, "6.7.10 is installed" in older.out) == (0, True)
+        closed = json.loads((await types(on, "status", NAME, "--json")).out)
+        assert closed["error"]["code"] == "update_needed"
+        newer = await types(on, "update", NAME, "--no-input")
+        assert (newer.code, newer.err) == (0, "")
+        assert (await types(on, "status", NAME)).code == 0

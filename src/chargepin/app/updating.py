@@ -5,9 +5,17 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from chargepin.app.errors import ChargerRefused, LinkLost
 from chargepin.app.status import number_of, object_of
-from chargepin.core.catalogue import Version
+from chargepin.core.catalogue import PASSCODE_SINCE, Version
 
 PROGRESS_EVERY_S = 0.2
+
+
+def closes(passcode_state: str, version: Version) -> bool:
+    """Whether a charger stays closed with a version: it has a passcode that this does not know.
+
+    passcode_state: see Charger. Only another update opens it again.
+    """
+    return passcode_state == "protected" and version < PASSCODE_SINCE
 
 
 async def update(

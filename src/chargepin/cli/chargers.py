@@ -5,14 +5,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from chargepin.cli.app import inside, surroundings
+from chargepin.cli.app import inside, person, surroundings
 from chargepin.cli.options import ChargerName, add, finish
 from chargepin.cli.shown import install, told
 from chargepin.cli.terminal import NoAnswer, terminal
 
 if TYPE_CHECKING:
+    from chargepin.app.client import Charger
     from chargepin.app.ports import Found
     from chargepin.app.status import Status
+    from chargepin.core.catalogue import Version
 
 
 def add_to(app: typer.Typer) -> None:
@@ -72,26 +74,47 @@ def update(
     charger: ChargerName,
     version: Annotated[str | None, typer.Option("--to", help="A version; else the newest.")] = None,
 ) -> None:
-    """Install newer software on a charger."""
+    """Install newer software on a charger, or with --to an older one."""
+    from chargepin.core.catalogue import Version
+
+    try:
+        named = Version.parse(version) if version else None
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
 
     async def updating() -> str | None:
-        from chargepin.core.catalogue import Version
+        from chargepin.app.updating import closes
 
         async with inside(charger) as entered:
-            wanted = Version.parse(version) if version else await entered.update_offered()
+            wanted = named or await entered.update_offered()
             if wanted is None:
                 return None
+            if closes(entered.passcode_state, wanted):
+                await _see_that_meant(entered, wanted)
             await install(entered, str(wanted))
             return str(wanted)
 
-    try:
-        installed = finish(updating())
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
+    installed = finish(updating())
     text = "It offers nothing newer. With the maker's software, update it in the maker's app."
     if installed:
         text = f"{installed} is installed; the charger restarts."
     terminal().result({"installed": installed}, text)
+
+
+async def _see_that_meant(entered: "Charger", wanted: "Version") -> None:
+    """Ask whether the charger shall be closed by older software. Raises Cancelled, NoAnswer."""
+    from chargepin.app.errors import Cancelled
+    from chargepin.core.catalogue import PASSCODE_SINCE
+
+    closed = (
+        f"{entered.name} has a passcode, which {wanted} does not know. With it, the charger stays"
+        f" closed to everybody until an owner updates it to {PASSCODE_SINCE} or newer."
+    )
+    asked = person()
+    if asked is None:
+        raise NoAnswer(f"{closed} So a yes is needed, and --no-input was given")
+    if not await asked.confirm(f"{closed}\nInstall {wanted} all the same?", default=False):
+        raise Cancelled(f"Not done: {entered.name} keeps the software that it has.")
 
 
 def end_pause(charger: ChargerName) -> None:
@@ -109,8 +132,6 @@ def reset(charger: ChargerName) -> None:
     """Erase passcode, bonds, policy and claim of a charger. Needs an owner."""
 
     async def resetting() -> bool:
-        from chargepin.cli.app import person
-
         asked = person()
         if asked is None:
             raise NoAnswer("a yes is needed, and --no-input was given")
