@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from app.at_imitations import CODE, app_at, imitating
-from chargepin.app.checkup import Finding, look_at_charger, look_at_computer
+from chargepin.app.checkup import Finding, NoVault, look_at_charger, look_at_computer
 from chargepin.app.checkup import computer as of_computer
 from chargepin.app.checkup.charger import _signal
 from chargepin.app.connect import holding
@@ -156,6 +156,17 @@ async def test_a_charger_that_is_not_heard(tmp_path: Path) -> None:
         assert "another phone or gateway holds" in found["found"].text
 
 
+async def test_without_a_vault_the_charger_is_looked_at_all_the_same(tmp_path: Path) -> None:
+    async with both_ends(tmp_path) as ends:
+        owner, _ = await protected(ends)
+        owner.surroundings = replace(owner.surroundings, vault=NoVault())
+        found = await looked(owner, tmp_path)
+        assert bad(found) == ["memory"]
+        assert found["passcode"].text == "Protected by passcode number 1."
+        assert {"signal", "link", "services", "pairing", "software", "tries"} <= found.keys()
+        assert not {"identity", "bond", "way in"} & found.keys()
+
+
 @pytest.mark.parametrize(
     ("dbm", "fine", "word"),
     [
@@ -247,6 +258,33 @@ async def test_a_home_that_cannot_be_used_is_told(tmp_path: Path) -> None:
         told = {each.what: each for each in seen}
     assert "cannot be used" in told["home"].text
     assert all(finding.fine or finding.advice for finding in seen)
+
+
+async def faults_of(home: Path) -> list[str]:
+    """What is wrong with a home, where no radio answers either."""
+    async with look_at_computer(home, default_home=False, radio="tcp:127.0.0.1:1") as (seen, *_):
+        assert all(finding.fine or finding.advice for finding in seen)
+        return [each.what for each in seen if not each.fine]
+
+
+@pytest.mark.parametrize("damage", ["damaged", "unreadable"])
+async def test_a_sign_in_that_is_of_no_use_is_told(tmp_path: Path, damage: str) -> None:
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    if damage == "damaged":
+        (home / "account.json").write_text("{")
+    else:
+        (home / "account.json").mkdir()
+    assert await faults_of(home) == ["account", "radio"]
+
+
+async def test_a_home_of_which_nothing_can_be_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch(mode=0o600)
+    assert await faults_of(tmp_path / "file") == ["home", "vault", "radio"]
+    too_long = tmp_path / ("h" * 300)  # the system looks at nothing in it, whoever asks
+    assert await faults_of(too_long) == ["home", "vault", "account", "radio"]
+    (tmp_path / "home" / "app.json").mkdir(parents=True, mode=0o700)
+    assert await faults_of(tmp_path / "home") == ["home", "radio"]
 
 
 def test_switches_that_block_bluetooth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,3 +30,20 @@ async def test_doctor_with_a_radio_and_without(tmp_path: Path) -> None:
         nonsense = await typed("doctor", "eWB12345", *home)
         assert nonsense.code == 2
         assert "EasyWallbox" in nonsense.err
+
+
+async def test_doctor_goes_on_without_a_home_that_works(tmp_path: Path) -> None:
+    async with stage(tmp_path / "stage") as on:
+        await on.start_radio()
+        await on.start_charger()
+        home = on.home("owner")
+        home.mkdir(parents=True, mode=0o700)
+        for name in ("vault.json", "account.json"):
+            (home / name).write_text("{")
+        looked = await on.type("owner", "doctor", NAME, "--json")
+        assert (looked.code, looked.err) == (1, "")
+        seen = {each["what"]: each["fine"] for each in json.loads(looked.out)["findings"]}
+        assert [what for what, fine in seen.items() if not fine] == [
+            *("vault", "account", "passcode", "memory")  # the charger is open
+        ]
+        assert {"radio", "signal", "link", "services", "software"} <= seen.keys()

@@ -36,7 +36,7 @@ def doctor(
 
 
 async def _looking(charger: str | None) -> "list[Finding]":
-    from chargepin.app.checkup import Finding, look_at_charger, look_at_computer
+    from chargepin.app.checkup import Finding, NoVault, look_at_charger, look_at_computer
     from chargepin.app.home import home_of
     from chargepin.core.catalogue import serial_of
 
@@ -53,24 +53,29 @@ async def _looking(charger: str | None) -> "list[Finding]":
     ):
         if serial is None:
             return findings
-        if vault is None or radio is None:
+        if radio is None:
             text = "Not looked for: this computer must be put right first."
             advice = "Do what is told above, then look again"
             return [*findings, Finding("charger", fine=False, text=text, advice=advice)]
-        around = _surroundings(vault, radio)
+        around = _surroundings(vault or NoVault(), radio)
         return findings + await look_at_charger(around, home(), serial)
 
 
 def _surroundings(vault: "Vault", radio: "Radio") -> "Surroundings":
+    """What a look needs; what of the home cannot be read was told, and is done without."""
     import secrets
+    from contextlib import suppress
 
     from chargepin.app.connect import APP_VERSION, account_of
     from chargepin.app.entering import Surroundings
+    from chargepin.app.errors import VaultError
     from chargepin.app.home import settings_of
 
-    return Surroundings(
-        radio, vault, APP_VERSION, settings_of(home()).name, secrets.token_bytes, account_of(home())
-    )
+    name, account = "chargepin doctor", None
+    with suppress(VaultError, OSError):
+        name = settings_of(home()).name
+        account = account_of(home())
+    return Surroundings(radio, vault, APP_VERSION, name, secrets.token_bytes, account)
 
 
 def _lines(findings: "list[Finding]") -> list[str]:

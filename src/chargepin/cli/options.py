@@ -42,6 +42,7 @@ def _common(*, top: bool) -> dict[str, tuple[object, object]]:
                     "--home",
                     envvar="CHARGEPIN_HOME" if top else None,
                     metavar="DIR",
+                    readable=False,  # what it cannot read, the command tells; doctor goes on
                     help="Where this person's secrets and settings are; else CHARGEPIN_HOME. Two"
                     " homes are two people.",
                 ),

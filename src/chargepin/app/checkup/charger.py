@@ -17,6 +17,7 @@ from chargepin.app.errors import (
     PasscodeNeeded,
     PasscodeWrong,
     RoleTooLow,
+    VaultError,
 )
 from chargepin.app.lending import held_here
 from chargepin.app.ports import NOT_TOLD_DBM, Found, Known, Link
@@ -56,20 +57,30 @@ async def look_at_charger(around: Surroundings, home: Path, serial: str) -> list
     except ChargepinError as error:
         return [*findings, _no_link(found, error)]
     params = None
+    known, memory = _remembered(around, serial)
     try:
         findings += [Finding("link", fine=True, text="Connects: nobody else holds the connection.")]
         findings += [_module(link), await _pairing(around, found)]
         if gatt.PASSCODE_HINT.uuid in link.characteristics:
-            known = around.vault.get(serial) or Known(serial)
             params, seen = await _seen(link, around, known)
             findings += seen
     except ChargepinError as error:
         findings.append(Finding("service", fine=False, text=str(error), advice=_AGAIN))
     finally:
         await link.close()
+    findings += memory
     if all(finding.fine or finding.what in ("signal", "passcode") for finding in findings):
         findings += await _inside(around, found, params)
     return findings
+
+
+def _remembered(around: Surroundings, serial: str) -> tuple[Known | None, list[Finding]]:
+    """What this app knows of it; None, and why, where that cannot be looked up."""
+    try:
+        return around.vault.get(serial) or Known(serial), []
+    except VaultError as error:
+        advice = "Do that, then look again"
+        return None, [Finding("memory", fine=False, text=str(error), advice=advice)]
 
 
 def _not_found(name: str, error: ChargepinError) -> Finding:
@@ -133,7 +144,7 @@ async def _pairing(around: Surroundings, found: Found) -> Finding:
 
 
 async def _seen(
-    link: Link, around: Surroundings, known: Known
+    link: Link, around: Surroundings, known: Known | None
 ) -> tuple[Params | None, list[Finding]]:
     """What the charger says of itself before anything is proved."""
     session = Session(link, around.app, around.random)
@@ -141,14 +152,15 @@ async def _seen(
     bond: Finding | None = None
     try:
         params = await session.hello(Credential.PASSCODE)
-        if known.bond is not None and known.identity == params.identity:
+        if known and known.bond is not None and known.identity == params.identity:
             bond = await _bond(session, known)
     except WasRefused as was:
         needed = f"app {was.refusal.oldest_app} or newer, or its owner's help"
         text = f"The charger refuses this app: {was.refusal.code.name.lower()}."
         return None, [Finding("passcode", fine=False, text=text, advice=f"It needs {needed}")]
-    findings = [_software(params), _identity(params, known), *_passcode(params, known)]
-    return params, [*findings, bond] if bond else findings
+    findings = [_software(params), *([_identity(params, known)] if known else [])]
+    findings += [*_passcode(params, known), *([bond] if bond else [])]
+    return params, findings
 
 
 async def _bond(session: Session, known: Known) -> Finding:
@@ -197,14 +209,17 @@ def _identity(params: Params, known: Known) -> Finding:
     return Finding("identity", fine=True, text="It is the charger that this app knows.")
 
 
-def _passcode(params: Params, known: Known) -> list[Finding]:
+def _passcode(params: Params, known: Known | None) -> list[Finding]:
     name = name_of(params.serial)
     if params.state is State.OPEN:
         text = "No passcode is set: anyone within ten metres can connect and change it."
         return [Finding("passcode", fine=False, text=text, advice=f"chargepin passcode set {name}")]
-    held = any((c.generation, c.salt) == (params.generation, params.salt) for c in known.candidates)
-    text = f"Protected by passcode number {params.generation}, which this app"
-    findings = [Finding("passcode", fine=True, text=f"{text} {'has' if held else 'has not'}.")]
+    text = f"Protected by passcode number {params.generation}"
+    if known is not None:
+        its = params.generation, params.salt
+        held = any((each.generation, each.salt) == its for each in known.candidates)
+        text += f", which this app {'has' if held else 'has not'}"
+    findings = [Finding("passcode", fine=True, text=f"{text}.")]
     if params.flags & Flag.EXHAUSTED:
         text = "It takes no more tries of this passcode, after too many wrong ones."
         advice = f"An owner: chargepin passcode rotate {name}"

@@ -4,8 +4,9 @@ import errno
 import os
 import platform
 import socket
+import stat
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -13,7 +14,8 @@ from typing import Final
 from chargepin import __version__
 from chargepin.app.checkup.finding import Finding
 from chargepin.app.errors import ChargepinError, NoRadio, VaultError
-from chargepin.app.ports import SIGN_IN_FILE, Radio, Vault
+from chargepin.app.home import settings_of
+from chargepin.app.ports import SIGN_IN_FILE, Known, Radio, Vault
 from chargepin.app.radios import radio_of
 from chargepin.app.vault import open_vault
 
@@ -21,6 +23,33 @@ RFKILL: Final = Path("/sys/class/rfkill")
 _PROBE: Final = "doctor"
 _WRITTEN_IN: Final = 2026  # no clock is right that says an earlier year
 _OTHERS: Final = 0o077
+_ANOTHER: Final = "Name one that is yours, by --home"
+_REPAIR: Final = "Repair what it names, or name another home, by --home"
+
+
+class NoVault:
+    """Stands for a vault that does not work: whatever is asked of it raises VaultError."""
+
+    description: Final = "nothing"
+
+    def get(self, serial: str) -> Known | None:
+        raise self._error(serial)
+
+    def put(self, known: Known) -> None:
+        raise self._error(known.serial)
+
+    def update(self, serial: str, change: Callable[[Known], Known]) -> Known:
+        _ = change
+        raise self._error(serial)
+
+    def forget(self, serial: str) -> None:
+        raise self._error(serial)
+
+    def serials(self) -> Sequence[str]:
+        raise self._error("chargers")
+
+    def _error(self, what: str) -> VaultError:
+        return VaultError(f"What this app remembers of {what} is in the vault: put that right.")
 
 
 @asynccontextmanager
@@ -37,8 +66,10 @@ async def look_at_computer(
     try:
         opened = await radio_of(radio, home)
         findings.append(Finding("radio", fine=True, text=f"Works: {opened.description}."))
-    except (NoRadio, VaultError) as error:
+    except NoRadio as error:
         findings.append(Finding("radio", fine=False, text=str(error), advice=_advice(chosen)))
+    except VaultError as error:  # which address it has is in the home
+        findings.append(Finding("radio", fine=False, text=str(error), advice=_REPAIR))
     try:
         yield findings, vault, opened
     finally:
@@ -58,7 +89,17 @@ def _home(home: Path) -> Finding:
         return Finding("home", fine=True, text=f"{home} is made at its first use.")
     except OSError as error:
         text = f"{home} cannot be used: {error.strerror}."
-        return Finding("home", fine=False, text=text, advice="Name one that is yours, by --home")
+        return Finding("home", fine=False, text=text, advice=_ANOTHER)
+    if not stat.S_ISDIR(mode):
+        text = f"{home} is no directory."
+        return Finding("home", fine=False, text=text, advice=_ANOTHER)
+    if not os.access(home, os.R_OK | os.W_OK | os.X_OK):
+        text = f"You may not read and write {home}."
+        return Finding("home", fine=False, text=text, advice=_ANOTHER)
+    try:
+        settings_of(home)
+    except VaultError as error:
+        return Finding("home", fine=False, text=str(error), advice=_REPAIR)
     if mode & _OTHERS:
         return Finding(
             "home",
@@ -77,8 +118,7 @@ def _vault(home: Path, *, default_home: bool) -> tuple[Finding, Vault | None]:
         vault.forget(_PROBE)
         count = len(vault.serials())
     except VaultError as error:
-        advice = "Repair what it names; nothing else can be used before."
-        return Finding("vault", fine=False, text=str(error), advice=advice), None
+        return Finding("vault", fine=False, text=str(error), advice=_REPAIR), None
     known = f"{count} charger{'' if count == 1 else 's'}"
     text = f"Secrets are in the {vault.description}; it works and knows {known}."
     return Finding("vault", fine=True, text=text), vault
@@ -98,20 +138,28 @@ def _clock() -> Finding:
 
 
 async def _account(home: Path) -> Finding:
-    if not (home / SIGN_IN_FILE).exists():
-        return Finding("account", fine=True, text="Not signed in. No account is needed.")
+    none = Finding("account", fine=True, text="Not signed in. No account is needed.")
+    path = home / SIGN_IN_FILE
+    try:
+        if not path.exists():
+            return none
+    except OSError as error:
+        text = f"{path} cannot be read ({error.strerror})."
+        return Finding("account", fine=False, text=text, advice=_REPAIR)
     from chargepin.app.account import open_account  # noqa: PLC0415 - only where one is used
 
-    client = open_account(home)
-    if client is None:
-        return Finding("account", fine=True, text="Not signed in. No account is needed.")
+    client = None
     try:
+        client = open_account(home)
+        if client is None:
+            return none
         await client.me()
     except ChargepinError as error:
         advice = "What this app remembers works without it; `chargepin login` signs in anew."
         return Finding("account", fine=False, text=str(error), advice=advice)
     finally:
-        await client.close()
+        if client is not None:
+            await client.close()
     return Finding("account", fine=True, text=f"Signed in as {client.person}, and reachable.")
 
 
