@@ -5,17 +5,17 @@ import io
 import json
 from pathlib import Path
 
-from chargepin.cli.main import run
+from chargepin.cli.main import PASSCODE, run
 from chargepin.cli.terminal import Terminal
 from chargepin.cli.tour.world import Outcome
 from e2e.programs import NAME, Stage, stage
 
 
-async def types(on: Stage, *arguments: str, stdin: str = "") -> Outcome:
-    """Have the owner run a command, in this process."""
+async def types(on: Stage, *arguments: str, stdin: str = "", who: str = "owner") -> Outcome:
+    """Have the owner, or somebody else, run a command in this process."""
     out, err = io.StringIO(), io.StringIO()
     terminal = Terminal(io.StringIO(stdin), out, err)
-    code = await asyncio.to_thread(run, [*arguments, *on.options("owner")], terminal)
+    code = await asyncio.to_thread(run, [*arguments, *on.options(who)], terminal)
     return Outcome(code, out.getvalue(), err.getvalue())
 
 
@@ -78,3 +78,17 @@ async def test_nothing_is_closed_unasked(tmp_path: Path) -> None:
         newer = await types(on, "update", NAME, "--no-input")
         assert (newer.code, newer.err) == (0, "")
         assert (await types(on, "status", NAME)).code == 0
+
+
+async def test_a_passcode_that_somebody_changed_is_needed_anew(tmp_path: Path) -> None:
+    async with stage(tmp_path / "stage") as on:
+        await on.start_radio()
+        await on.start_charger()
+        code = json.loads((await types(on, "passcode", "set", NAME, "--json")).out)["passcode"]
+        for who in ("owner", "user"):
+            entered = await types(on, "passcode", "enter", NAME, stdin=f"{code}\n", who=who)
+            assert entered.code == 0
+        assert (await types(on, "passcode", "rotate", NAME, "--forget-others")).code == 0
+        status = await types(on, "status", NAME, "--no-input", "--json", who="user")
+        assert json.loads(status.out)["error"]["code"] == "changed_elsewhere"
+        assert status.code == PASSCODE

@@ -159,7 +159,7 @@ def _code(error: Exception) -> int:
 
     if isinstance(error, errors.ChargepinError) and error.may_have_happened:
         return MAYBE_DONE
-    if isinstance(error, errors.PasscodeNeeded | errors.PasscodeWrong):
+    if isinstance(error, errors.PasscodeNeeded | errors.PasscodeWrong | errors.ChangedElsewhere):
         return PASSCODE
     if isinstance(error, errors.Paused | errors.Exhausted):
         return PAUSED
