@@ -190,7 +190,7 @@ async def test_the_owner_cannot_be_removed(world: World) -> None:
     for someone in (ann, admin):
         response = await someone.ask("DELETE", f"/v1/chargers/{unit.id}/members/ann")
         assert problem(response) == (403, "role_too_low")
-        assert "elease" in response.text
+        assert "`chargepin reset`" in response.text
 
 
 @pytest.mark.parametrize("role", ROLES)

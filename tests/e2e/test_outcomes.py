@@ -10,6 +10,8 @@ from chargepin.cli.terminal import Terminal
 from chargepin.cli.tour.world import Outcome
 from e2e.programs import NAME, Stage, stage
 
+PEOPLE = ("owner", "next")
+
 
 async def types(on: Stage, *arguments: str, stdin: str = "", who: str = "owner") -> Outcome:
     """Have the owner, or somebody else, run a command in this process."""
@@ -92,3 +94,21 @@ async def test_a_passcode_that_somebody_changed_is_needed_anew(tmp_path: Path) -
         status = await types(on, "status", NAME, "--no-input", "--json", who="user")
         assert json.loads(status.out)["error"]["code"] == "changed_elsewhere"
         assert status.code == PASSCODE
+
+
+async def test_an_owner_who_cannot_be_removed_is_told_the_way_out(tmp_path: Path) -> None:
+    async with stage(tmp_path / "stage") as on:
+        await on.start_radio()
+        await on.start_charger()
+        await on.start_account()
+        for who in PEOPLE:
+            signup = ("signup", who, "--account", on.account)
+            assert (await types(on, *signup, stdin="a long password\n", who=who)).code == 0
+        assert (await types(on, "claim", NAME)).code == 0
+        stays = await types(on, "remove", NAME, "owner")
+        assert stays.code == 1
+        assert "by `chargepin reset`, or hold its button" in stays.err
+        assert (await types(on, "reset", NAME, stdin="y\n")).code == 0
+        assert (await types(on, "claim", NAME, who="next")).code == 0
+        listed = [json.loads((await types(on, "chargers", "--json", who=w)).out) for w in PEOPLE]
+        assert [len(chargers) for chargers in listed] == [0, 1]

@@ -230,8 +230,9 @@ def _expect_free(charger: Charger, claim: Claim) -> None:
     if claim.account != charger.account_id:
         raise Refused(
             ProblemCode.CLAIMED_ELSEWHERE,
-            "This charger belongs to another account. Its owner can release it there; or reset "
-            "the charger (hold its button for 10 seconds after power-up), then claim it again.",
+            "This charger belongs to another account. Its owner can erase it by `chargepin reset`;"
+            " or hold its button for 10 seconds within two minutes of switching it on. Then claim"
+            " it again.",
         )
     if claim.incarnation < charger.incarnation or claim.generation < charger.generation:
         raise _invalid("is older than what is known of this charger")

@@ -154,7 +154,9 @@ class Sharing:
             if gone is not None and gone.role is AccessRole.OWNER:
                 raise Refused(
                     ProblemCode.ROLE_TOO_LOW,
-                    "The owner cannot be removed. Release the charger instead.",
+                    "The owner cannot be removed. To give the charger away, erase it: by"
+                    " `chargepin reset`, or hold its button for 10 seconds within two minutes of"
+                    " switching it on. Whoever claims it then is its owner.",
                 )
             role = gone.role if gone else invited.role if invited else AccessRole.USER
             if member != gone:
