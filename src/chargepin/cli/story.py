@@ -88,11 +88,11 @@ class Lines:
 @contextmanager
 def _stage(keep: Path | None, purpose: str) -> Iterator[Path]:
     """A directory for one world: the one to keep, or one that is removed at the end."""
-    import tempfile
-
     if keep is None:
-        with tempfile.TemporaryDirectory(prefix=f"chargepin-{purpose}-") as made:
-            yield Path(made)
+        from chargepin.cli.tour.scratch import scratch
+
+        with scratch(f"chargepin-{purpose}-") as made:
+            yield made
         return
     if keep.exists() and (not keep.is_dir() or any(keep.iterdir())):
         raise typer.BadParameter(f"{keep} is there already and not empty; name a new directory")
