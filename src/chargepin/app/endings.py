@@ -107,8 +107,9 @@ _ENDS: Mapping[Reason, tuple[type[ChargepinError], str]] = {
         (
             "This app tried the passcode of {name} too often without a valid answer: nothing was"
             " sent. Somebody may imitate the charger: go close to it and try again. If that doesn't"
-            " help, run `chargepin phones forget-charger {name}` and enter it again; where this app"
-            " was the owner's, press the charger's button once meanwhile."
+            " help, run `chargepin phones forget-charger {name}`, then `chargepin connect {name}`,"
+            " and enter it again; where this app was the owner's, press the charger's button once"
+            " while it is connected."
         ),
     ),
     Reason.CHARGER_STORAGE: (

@@ -33,7 +33,7 @@ async def update(
             return  # it restarts
         if error := seen.get("err"):
             raise ChargerRefused(
-                f"The update failed: {error}. The old software stays.", refusal="update"
+                f"The update failed. {error} The old software stays.", refusal="update"
             )
         now = int(number_of(seen, "pct"))
         if now != percent:

@@ -55,4 +55,4 @@ class Updating:
             self._restart()
         elif progress.state is UpdateState.FAILED:
             self._log(Entry("update_failed", {"why": progress.error or ""}))
-            self._report(f"The update failed: {progress.error}. The old software stays.")
+            self._report(f"The update failed. {progress.error} The old software stays.")
