@@ -5,7 +5,6 @@ import logging
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
-from itertools import pairwise
 from pathlib import Path
 
 import httpx
@@ -25,10 +24,9 @@ from chargepin.app.ports import Accounts, Candidate
 from chargepin.core.catalogue import Version
 from chargepin.core.identity import Claim
 from chargepin.core.messages import Event, KeptPasscode
-from manual_loop import manual_loop
+from manual_loop import at_rest, manual_loop
 
 PASSWORD = "correct horse battery"
-TURNS = 30  # of the loop, in which an attempt comes to its end
 
 
 @pytest.fixture
@@ -485,11 +483,12 @@ async def test_events_end_when_the_sign_in_does(household: Household) -> None:
 
 async def test_attempts_grow_rarer_while_nothing_answers() -> None:
     loop = manual_loop()
-    attempts: list[float] = []
+    attempts: asyncio.Queue[float] = asyncio.Queue()
 
     async def refusing(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        attempts.append(loop.time())
+        attempts.put_nowait(loop.time())
         writer.close()
+        await writer.wait_closed()
 
     stranger = await asyncio.start_server(refusing, "127.0.0.1", 0)
     async with stranger:
@@ -497,18 +496,17 @@ async def test_attempts_grow_rarer_while_nothing_answers() -> None:
         client = AccountClient(f"http://127.0.0.1:{port}")
         async with aclosing(client.events()) as events:
             waiting = asyncio.ensure_future(anext(events))
-            while len(attempts) < 10:
-                before = len(attempts)
-                while len(attempts) == before:
-                    loop.advance(0.5)
-                    for _ in range(TURNS):
-                        await asyncio.sleep(0)
+            before_s = await attempts.get()
+            for least_s in (1, 2, 4, 8, 16, 32, 60, 60, 60):
+                await at_rest()  # by now it pauses
+                rested_s = loop.time() - before_s
+                loop.advance(max(0.0, least_s - rested_s))
+                next_s = await attempts.get()
+                assert least_s <= next_s - before_s < max(least_s, rested_s) + 3
+                before_s = next_s
             waiting.cancel()
             await asyncio.wait([waiting])
         await client.close()
-    expected = [1, 2, 4, 8, 16, 32, 60, 60, 60]
-    for pause, least in zip(pairwise(attempts), expected, strict=True):
-        assert least <= pause[1] - pause[0] < least + 3
 
 
 def test_a_sign_in_hides_its_token() -> None:

@@ -6,6 +6,7 @@ charger is an imitated one where the complaint is about the maker's software.
 
 import asyncio
 import re
+from collections.abc import Awaitable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from bleak.exc import BleakError
 
 from app.at_imitations import CODE, App, app_at, imitating
 from chargepin.app import errors
+from chargepin.app.charger import Charger
 from chargepin.app.client import find
 from chargepin.app.codes import MISTYPED_MAX, NO_GENERATION, GivenPasscode
 from chargepin.app.connect import holding
@@ -47,12 +49,16 @@ def answered(heading: str, *words: str) -> None:
     assert not missing
 
 
-async def passing(work: "asyncio.Future[Any]") -> None:
-    """Let time go on until the work is done."""
-    while not work.done():
-        manual_loop().advance(0.02)
+async def passing(charger: Charger, work: Awaitable[object]) -> None:
+    """Have a work done. Time goes on while the app asks nothing: an answer has all it needs."""
+    stock = charger._inside.stock
+    assert stock is not None
+    task = asyncio.ensure_future(work)
+    while not task.done():
+        if not stock._one_at_a_time.locked():
+            manual_loop().advance(0.02)
         await asyncio.sleep(0)
-    work.result()
+    task.result()
 
 
 def charger_of(app: object) -> Imitator:
@@ -187,7 +193,7 @@ async def test_3_writes_are_not_ignored_in_silence(tmp_path: Path) -> None:
         status = await charger.status()
         assert (status.locked, status.current_a) == (True, 10)
         methods._logged_in.clear()  # as was seen after some minutes
-        await passing(asyncio.ensure_future(charger.limit_current(12)))
+        await passing(charger, charger.limit_current(12))
         assert (await charger.status()).current_a == 12
 
 
@@ -202,11 +208,11 @@ async def test_3_what_is_ignored_all_the_same_is_told(tmp_path: Path) -> None:
         charger = await app.enter()
         charger_of(on.charger)._methods._logged_in = Nobody()
         with pytest.raises(errors.Ignored, match="r_lck shows that nothing has changed") as told:
-            await passing(asyncio.ensure_future(charger.lock()))
+            await passing(charger, charger.lock())
         assert not told.value.may_have_happened
         assert (await charger.status()).locked is False
         with pytest.raises(errors.Ignored, match="r_schs shows that nothing has changed"):
-            await passing(asyncio.ensure_future(charger.call("w_sch", "0006000700002")))
+            await passing(charger, charger.call("w_sch", "0006000700002"))
     answered("Reading works, but lock, current", "reads back", "logs in")
 
 
@@ -393,7 +399,7 @@ async def test_8_no_silent_stall(tmp_path: Path) -> None:
         imitator._rules.dead.update(imitator.air.links)  # not even the Bluetooth stack answers
         began_s = manual_loop().time()
         with pytest.raises(errors.LinkLost) as lost:
-            await passing(asyncio.ensure_future(charger.lock()))
+            await unwaited(charger.lock())
         assert manual_loop().time() - began_s < 15
         assert lost.value.retry_after_s == 0
         assert charger.closed
