@@ -383,12 +383,12 @@ REPLY_WORDS: Final = (
 
 TARGETS: Final[tuple[Target, ...]] = (
     Target("service", on_a_loop(_service), words=SERVICE_WORDS),
-    Target("session", on_a_loop(_session, hurrying=True), words=REPLY_WORDS),
+    Target("session", on_a_loop(_session, hurrying=True), words=REPLY_WORDS, cpu_s=1.0),
     Target(
         "greeting",
         on_a_loop(_greeting, hurrying=True),
         words=(b"\x02\x01", b"\x05\x04", b"\x03\x01"),
     ),
     Target("maker", on_a_loop(_maker, hurrying=True), words=REPLY_WORDS),
-    Target("home", _home, words=HOME_WORDS),
+    Target("home", _home, words=HOME_WORDS, cpu_s=1.0),
 )
