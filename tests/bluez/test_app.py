@@ -28,12 +28,10 @@ def test_chargers_are_found(guest: VirtualMachine) -> None:
     for _ in range(LOOKS):
         done = guest.run("python3 -m chargepin scan --json --home /root/scan")
         assert done.code == 0, done.err
-        found |= {each["name"]: each for each in done.json}
+        found |= {each["name"]: each for each in done.json if each["passcode_service"]}
         if {OPEN, PROTECTED} <= found.keys():
             break
-    assert {OPEN, PROTECTED} <= found.keys()
-    assert found[OPEN]["passcode_service"]
-    assert found[PROTECTED]["passcode_service"]
+    assert {OPEN, PROTECTED} <= found.keys(), done.json
 
 
 def test_an_open_charger_lets_everybody_in(guest: VirtualMachine) -> None:

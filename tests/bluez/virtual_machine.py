@@ -5,10 +5,12 @@ Or it has BlueZ's own emulated controllers: one of its own, and two for hosts ou
 
 import base64
 import json
+import secrets
 import shutil
 import socket
 import subprocess
 import time
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -52,7 +54,7 @@ class VirtualMachine:
         self.image = image
         self._radio = radio
         self.directory = directory
-        self.joined = (radio, radio) if radio else (_free_endpoint(), _free_endpoint())
+        self.joined = (radio, radio) if radio else _free_endpoints()
         self.booted_s = 0.0
         self.kernel = ""
         self._number = 0
@@ -75,6 +77,7 @@ class VirtualMachine:
                 self._control.settimeout(BOOTS_WITHIN_S)
                 self._lines = self._control.makefile("rb")
                 self.kernel = self._next()["kernel"]
+                self.bluetooth_on()
             except BaseException:
                 self._end()
                 raise
@@ -110,6 +113,14 @@ class VirtualMachine:
         while (done := self._next())["id"] != self._number:
             pass
         return Done(done["code"], done["out"], done["err"], done["seconds"])
+
+    def bluetooth_on(self, adapter: str = "hci0") -> None:
+        """Wait until BlueZ says that it has switched an adapter on. Raises RuntimeError."""
+        address = f"$(hciconfig {adapter} | sed -n 's/.*BD Address: \\([^ ]*\\).*/\\1/p')"
+        says = f"timeout 50 bluetoothctl show {address} | grep 'Powered: yes'"
+        done = self.run(f"until {says}; do sleep 0.2; done")
+        if done.code:
+            raise RuntimeError(f"the guest's {adapter} is not on: {done}")
 
     def keep(self) -> None:
         """Take the guest's logs out, for whoever looks for the cause of a failure."""
@@ -159,9 +170,17 @@ class VirtualMachine:
             self._qemu.wait()
 
 
-def _free_endpoint() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as reserved:
-        return f"tcp:127.0.0.1:{reserved.getsockname()[1]}"
+def _free_endpoints() -> tuple[str, str]:
+    """Two that no system hands out by itself: nobody takes them before QEMU is told of them."""
+    ports: list[int] = []
+    with ExitStack() as held:
+        while len(ports) < 2:
+            port = 20_000 + secrets.randbelow(8_000)
+            tried = held.enter_context(socket.socket())
+            with suppress(OSError):
+                tried.bind(("127.0.0.1", port))
+                ports.append(port)
+    return f"tcp:127.0.0.1:{ports[0]}", f"tcp:127.0.0.1:{ports[1]}"
 
 
 def _laid_over(image: Image, place: Path) -> None:

@@ -162,7 +162,8 @@ async def connect(bus: Bus, name: str) -> Any:
         error = refused.type
     with contextlib.suppress(TimeoutError):
         await bus.dropped(path)
-    await asyncio.sleep(LINUX_TRIES_AGAIN_WITHIN_S)
+        await asyncio.sleep(LINUX_TRIES_AGAIN_WITHIN_S)
+        await bus.dropped(path)
     told = {"error": error, "paired": await bus.get(path, "Paired")}
     told["connected"] = await bus.get(path, "Connected")
     return told
