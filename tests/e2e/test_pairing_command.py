@@ -5,10 +5,11 @@ import io
 import json
 import os
 import signal
+import sqlite3
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,6 @@ from bumble.smp import ErrorCode
 from bluetooth_phone import bluetooth_phone
 from chargepin.app.errors import LinkLost
 from chargepin.app.pairing import PairingCode, PairingNotice, PhonePaired, WindowClosed
-from chargepin.charger.kept import address_of
-from chargepin.charger.store import SQLiteStore
 from chargepin.cli.pairing import Window
 from chargepin.cli.terminal import Terminal, use
 from manual_loop import manual_loop
@@ -95,10 +94,10 @@ async def programs(directory: Path, *more: str) -> AsyncIterator[Programs]:
         listen = await running.enter_async_context(radio)
         of = ("--serial", "123456", "--radio", listen, "--data", str(data), *more)
         await running.enter_async_context(served("charger", *of))
-        store = SQLiteStore(data)
-        address = address_of(store)
-        store.close()
-        yield Programs(listen, directory / "home", address)
+        kept = f"{(data / 'charger.sqlite').as_uri()}?mode=ro"  # the charger is at work in it
+        with closing(sqlite3.connect(kept, uri=True)) as connection:
+            ((address,),) = connection.execute("SELECT value FROM kept WHERE name = 'address'")
+        yield Programs(listen, directory / "home", bytes(address).decode())
 
 
 async def test_the_codes_are_shown_and_a_phone_pairs_by_them(tmp_path: Path) -> None:
@@ -156,6 +155,8 @@ async def test_where_there_is_one_link_the_command_makes_room_and_comes_back(
 
         opened = await them.start("pairing", "open", "123456", "--json")
         code = await next_code(opened.stderr)
+        assert opened.stderr is not None
+        assert b"Press Ctrl-C when the phone is done" in await opened.stderr.readline()
         async with bluetooth_phone(them.listen, them.charger) as phone:
             link = await phone.connected()
             wrong = f"{(int(code) + 1) % 1_000_000:06}"

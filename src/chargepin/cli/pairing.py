@@ -117,6 +117,7 @@ class Window:
         self._codes = 0
         self._code = ""
         self._ends_s = 0.0
+        self._parting = ""
 
     async def watch(self, notices: "AsyncGenerator[PairingNotice, None]") -> None:
         """Show codes until the window is closed, counting down on a terminal."""
@@ -143,6 +144,7 @@ class Window:
 
         loop = asyncio.get_running_loop()
         try:
+            terminal().say(self._parting)  # here, where Ctrl-C does what is said of it
             while loop.time() < self._ends_s:
                 self._count_down()
                 await asyncio.sleep(min(1.0, max(0.0, self._ends_s - loop.time())))
@@ -181,7 +183,7 @@ class Window:
             self.paired_id, self.paired_name = notice.id, notice.name
         elif isinstance(notice, WindowLeft):
             self.left = True
-            terminal().say((MADE_ROOM if notice.made_room else LOST) + LATER)
+            self._parting = (MADE_ROOM if notice.made_room else LOST) + LATER
         else:
             self.why = notice.why
             spent = self.paired_id is not None or self.why == "attempts"
