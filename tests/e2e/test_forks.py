@@ -27,9 +27,20 @@ async def forks() -> AsyncIterator[Forks]:
     await forks.end()
 
 
-def children(forks: Forks) -> str:
+def children(forks: Forks) -> list[int]:
     number = forks._process.pid
-    return Path(f"/proc/{number}/task/{number}/children").read_text()
+    return [*map(int, Path(f"/proc/{number}/task/{number}/children").read_text().split())]
+
+
+def ends(number: int) -> bool:
+    """Whether a process ends."""
+    try:
+        process = os.pidfd_open(number)
+    except ProcessLookupError:
+        return True
+    ended, _, _ = select.select([process], [], [], 60)
+    os.close(process)
+    return bool(ended)
 
 
 async def test_streams_and_exit_codes_are_a_commands_own(forks: Forks, tmp_path: Path) -> None:
@@ -49,16 +60,15 @@ async def test_streams_and_exit_codes_are_a_commands_own(forks: Forks, tmp_path:
 
 
 async def test_a_command_that_nobody_waits_for_is_killed(forks: Forks) -> None:
+    assert all(map(ends, children(forks)))  # a command has answered before its process is gone
     running = asyncio.create_task(forks.run(NEVER_ENDS, "", None))
     async with asyncio.timeout(60):
-        while not children(forks):
+        while not (forked := children(forks)):
             await asyncio.wait({running}, timeout=0.01)
-        fork = os.pidfd_open(int(children(forks)))
+        (fork,) = forked
         running.cancel()
         await asyncio.wait({running})
-    ended, _, _ = select.select([fork], [], [], 60)
-    os.close(fork)
-    assert ended
+    assert ends(fork)
 
 
 async def test_it_ends_with_whoever_gives_orders() -> None:
