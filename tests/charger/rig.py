@@ -131,11 +131,14 @@ class Rig:
         self.rules = ScriptedRules()
         self.charger = Peripheral(self.transport, CHARGER, bonds)
         self.events: list[AirEvent] = []
+        self.goes_on = True  # there is room for another phone
         self._arrived = asyncio.Event()
         self._numbers = iter(range(2, 250))
 
     def tell(self, event: AirEvent) -> None:
         self.events.append(event)
+        if isinstance(event, LinkOpened) and self.goes_on:
+            self.charger.advertise(wanted=True)
         self._arrived.set()
 
     async def start(self, appearance: Appearance = OPEN_BGX) -> None:

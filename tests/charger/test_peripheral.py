@@ -313,6 +313,15 @@ async def test_the_charger_advertises_only_while_it_is_wanted(rig: Rig) -> None:
     assert rig.controller.le_legacy_advertiser.enabled
 
 
+async def test_a_phone_that_connects_hides_it_until_whoever_is_told_wants_more(rig: Rig) -> None:
+    rig.goes_on = False  # as a radio module that carries one phone
+    peer = await explored(await rig.connected())
+    assert not rig.controller.le_legacy_advertiser.enabled
+    rig.charger.advertise(wanted=True)
+    await peer.request_mtu(100)
+    assert rig.controller.le_legacy_advertiser.enabled
+
+
 async def test_a_flushed_drop_delivers_everything_first(rig: Rig) -> None:
     connection = await rig.connected()
     own = await subscribed(await explored(connection), OWN_NOTIFY)

@@ -187,7 +187,8 @@ class Air(Protocol):
     def drop(self, link: int, *, flush: bool) -> None:
         """Hang up, after what is queued has gone out (at most 1 s) if flush."""
 
-    def advertise(self, *, wanted: bool) -> None: ...
+    def advertise(self, *, wanted: bool) -> None:
+        """Be found by phones, or not. A phone that connects ends it until the next order."""
 
     def forget_bonds(self) -> None:
         """Delete every Bluetooth bond."""

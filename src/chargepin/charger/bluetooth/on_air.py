@@ -168,8 +168,9 @@ class OnAir:
         link.client.secured = Secured(encrypted=False, authenticated=False, known=known)
         self.links[number] = self._handles[handle] = link
         self._nobody.clear()
+        # The controller stops by itself when a peer connects; whoever is told of it may go on.
+        self._advertising = self._wanted = False
         self._tell(LinkOpened(number, str(address), nonce))
-        self._advertising = False  # the controller stops by itself when a peer connects
         if self._stopping:  # it connected just before the charger fell silent
             self._hang_up(link)
         self._adjust()
