@@ -13,9 +13,9 @@ import socket
 import sys
 import tempfile
 from asyncio.subprocess import Process
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from typing import Final, Self
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
+from typing import IO, Final, Self, TypeAlias
 
 from chargepin.cli.tour.world import Listener, Outcome
 
@@ -46,20 +46,20 @@ class Forks:
 
     async def run(self, arguments: Sequence[str], stdin: str, listener: Listener | None) -> Outcome:
         """Run one command to its end. Raises OSError when the program is gone."""
-        reading, writing = os.pipe()
-        os.write(writing, stdin.encode())  # a pipe holds more than anybody types
-        os.close(writing)
-        told, telling = os.pipe()
-        status, answering = os.pipe()
         with tempfile.TemporaryFile() as out:
-            theirs = (reading, out.fileno(), telling, answering)
-            try:
-                order = json.dumps(list(arguments)).encode()
-                socket.send_fds(self._orders, [order], theirs)
-            finally:
-                for descriptor in (reading, telling, answering):
-                    os.close(descriptor)
-            err, code = await _watched(told, status, listener)
+            async with AsyncExitStack() as until_heard:
+                with ExitStack() as until_given:
+                    reading, writing = _pipe(until_given, until_given)
+                    told, telling = _pipe(until_heard, until_given)
+                    status, answering = _pipe(until_heard, until_given)
+                    writing.write(stdin.encode())  # a pipe holds more than anybody types
+                    writing.close()
+                    errors = await until_heard.enter_async_context(_lines(told))
+                    answers = await until_heard.enter_async_context(_lines(status))
+                    theirs = [stream.fileno() for stream in (reading, out, telling, answering)]
+                    order = json.dumps(list(arguments)).encode()
+                    socket.send_fds(self._orders, [order], theirs)  # it may run from now on
+                err, code = await _watched(errors, answers, listener)
             out.seek(0)
             return Outcome(code, out.read().decode(errors="replace"), err)
 
@@ -69,9 +69,10 @@ class Forks:
         await self._process.wait()
 
 
-async def _watched(told: int, status: int, listener: Listener | None) -> tuple[str, int]:
+async def _watched(
+    errors: asyncio.StreamReader, answers: asyncio.StreamReader, listener: Listener | None
+) -> tuple[str, int]:
     """Hear a fork out; gives its standard error and exit code. It is killed if nobody waits."""
-    errors, answers = await _lines(told), await _lines(status)
     number, lines = b"", []
     try:
         number = await answers.readline()
@@ -89,9 +90,24 @@ async def _watched(told: int, status: int, listener: Listener | None) -> tuple[s
     return "".join(lines), int(code or -signal.SIGKILL)
 
 
-async def _lines(descriptor: int) -> asyncio.StreamReader:
-    reader = asyncio.StreamReader()
-    await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb")
+_Until: TypeAlias = ExitStack | AsyncExitStack
+
+
+def _pipe(reads_until: _Until, writes_until: _Until) -> tuple[IO[bytes], IO[bytes]]:
+    reading, writing = os.pipe()
+    return (
+        reads_until.enter_context(os.fdopen(reading, "rb")),
+        writes_until.enter_context(os.fdopen(writing, "wb")),
     )
-    return reader
+
+
+@asynccontextmanager
+async def _lines(pipe: IO[bytes]) -> AsyncIterator[asyncio.StreamReader]:
+    reader = asyncio.StreamReader()
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), pipe
+    )
+    try:
+        yield reader
+    finally:
+        transport.close()
