@@ -11,9 +11,9 @@ from bumble.att import ATT_Error
 from bumble.core import ProtocolError
 from bumble.device import Connection, Device, DeviceConfiguration, Peer
 from bumble.gatt_client import CharacteristicProxy
-from bumble.host import Host
 from bumble.transport import open_transport
 
+from chargepin.app.link_bumble.central import LosableHost
 from chargepin.core import bapi
 from chargepin.core.gatt import Layout, Mode, StockService
 from charger.rig import explored, found
@@ -177,6 +177,6 @@ async def bluetooth_phone(
         config = DeviceConfiguration(
             name="phone", address=hci.Address.generate_static_address(), irk=bytes(range(16))
         )
-        device = Device(config=config, host=Host(transport.source, transport.sink))
+        device = Device(config=config, host=LosableHost(transport.source, transport.sink))
         await device.power_on()
         yield BluetoothPhone(device, charger, stock, keyboard=keyboard)

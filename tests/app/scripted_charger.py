@@ -22,7 +22,6 @@ from bumble.gatt import (
     Service,
 )
 from bumble.hci import Address, HCI_Error, OwnAddressType
-from bumble.host import Host as BumbleHost
 from bumble.keys import MemoryKeyStore
 from bumble.pairing import PairingConfig, PairingDelegate
 from bumble.transport.common import TransportLostError
@@ -40,6 +39,7 @@ from app.link_conformance import (
     STATE,
     TOLD,
 )
+from chargepin.app.link_bumble.central import LosableHost
 from chargepin.core import gatt
 from chargepin.machine.controller import Controller, open_controller, quiet
 from hci_host import Host
@@ -110,7 +110,7 @@ class ScriptedCharger:
         transport = controller.transport
         device = Device(
             config=DeviceConfiguration(name=NAME, address=Address(ADDRESS)),
-            host=BumbleHost(transport.source, transport.sink),
+            host=LosableHost(transport.source, transport.sink),
         )
         device.keystore = self._bonds
         device.pairing_config_factory = lambda _: PairingConfig(

@@ -9,7 +9,6 @@ from bumble.att import ATT_Error
 from bumble.device import Connection, Device, DeviceConfiguration
 from bumble.gatt import Characteristic, CharacteristicValue, Service
 from bumble.hci import Address, OwnAddressType
-from bumble.host import Host as BumbleHost
 from bumble.keys import MemoryKeyStore
 from bumble.pairing import PairingConfig, PairingDelegate
 
@@ -22,6 +21,7 @@ from chargepin.app.errors import (
     WeakSignal,
 )
 from chargepin.app.link_bumble import BumbleRadio, open_radio
+from chargepin.app.link_bumble.central import LosableHost
 from chargepin.app.link_bumble.link import BumbleLink
 from chargepin.app.ports import AttRefused, Found
 from chargepin.core import gatt
@@ -72,7 +72,7 @@ class Peripheral:
         transport = controller.transport
         self.device = Device(
             config=DeviceConfiguration(name="WB123456", address=Address(CHARGER)),
-            host=BumbleHost(transport.source, transport.sink),
+            host=LosableHost(transport.source, transport.sink),
         )
         self.device.keystore = MemoryKeyStore()
         self.device.pairing_config_factory = lambda _: PairingConfig(

@@ -17,12 +17,12 @@ from bumble.att import ATT_CID, Attribute
 from bumble.core import UUID
 from bumble.device import Connection, Device, DeviceConfiguration
 from bumble.gatt import Characteristic, Service
-from bumble.host import Host
 from bumble.keys import MemoryKeyStore
 from bumble.transport import open_transport
 
 from attacks.stage import Victim
 from chargepin.app.client import Charger
+from chargepin.app.link_bumble.central import LosableHost
 from chargepin.app.pairing import PairingCode, PairingNotice
 from chargepin.charger.kept import address_of
 from chargepin.core.gatt import Layout
@@ -41,7 +41,7 @@ async def device(stack: AsyncExitStack, radio: str, address: str) -> Device:
     config = DeviceConfiguration(
         name="phone", address=hci.Address(address), irk=secrets.token_bytes(16)
     )
-    made = Device(config=config, host=Host(transport.source, transport.sink))
+    made = Device(config=config, host=LosableHost(transport.source, transport.sink))
     made.keystore = MemoryKeyStore()
     await made.power_on()
     return made

@@ -20,9 +20,9 @@ from bumble import hci, pairing
 from bumble.att import ATT_Error
 from bumble.core import AdvertisingData
 from bumble.device import Advertisement, Device, DeviceConfiguration, Peer
-from bumble.host import Host
 from bumble.transport import open_transport
 
+from chargepin.app.link_bumble.central import LosableHost
 from chargepin.core.gatt import Layout
 from charger.rig import explored, found
 from ends import Ends, both_ends
@@ -201,7 +201,7 @@ async def bluetooth(ends: Ends) -> AsyncIterator[Bluetooth]:
         config = DeviceConfiguration(
             name="client", address=hci.Address.generate_static_address(), irk=bytes(16)
         )
-        device = Device(config=config, host=Host(transport.source, transport.sink))
+        device = Device(config=config, host=LosableHost(transport.source, transport.sink))
         await device.power_on()
         yield Bluetooth(device)
 

@@ -74,13 +74,13 @@ def _device(controller: Controller, address: hci.Address, keys: KeptKeys) -> Dev
         gatt_service_enabled=False,
     )
     transport = controller.transport
-    device = Device(config=configuration, host=_Host(transport.source, transport.sink))
+    device = Device(config=configuration, host=LosableHost(transport.source, transport.sink))
     device.keystore = keys
     device.smp_session_proxy = CarefulSession
     return device
 
 
-class _Host(Host):
+class LosableHost(Host):
     """Bumble's host; it may lose its controller in the moment in which a command is given up."""
 
     def on_transport_lost(self) -> None:
