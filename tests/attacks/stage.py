@@ -23,6 +23,7 @@ from chargepin.core.passcode import draw as drawn
 from chargepin.radio import serve_radio
 from docs import mini_client as mini
 from ends import PATIENCE_S, SERIAL, Ends, Phone
+from manual_loop import manual_loop
 from shown import shows
 
 PAUSED, EXHAUSTED, WRONG = 6, 7, 10  # codes of a REFUSAL
@@ -176,10 +177,23 @@ class Victim:
         self.ends.daemon = self.ends._running = None
         await self.ends.switch_on(rule=self.rule, air=self.air, draw=self.draw)
 
-    def controller_is_asked(self) -> bool:
-        """Whether the charger waits for an answer of its controller."""
+    async def time_passes(self, seconds: float) -> None:
+        """Move time, once the charger has done what it was told and waits for no controller.
+
+        Or what is on its way would be late by as much: it would hang up on a link, or think its
+        controller gone.
+        """
+        await self.daemon.service.settled()
+        async with asyncio.timeout(PATIENCE_S):
+            while self._under_way():  # noqa: ASYNC110 - no event tells
+                await asyncio.sleep(0)
+        manual_loop().advance(seconds)
+
+    def _under_way(self) -> bool:
         on_air = self.daemon._lasting._peripheral._on_air
-        return on_air is None or on_air.host.pending_response is not None
+        if on_air is None or on_air.host.pending_response is not None:
+            return True
+        return any(not link.outbox.empty for link in on_air.links.values())
 
     async def line(
         self, phone: Phone | None = None, wanted: Callable[[Found], bool] = lambda _: True

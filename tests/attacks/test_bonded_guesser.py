@@ -25,7 +25,6 @@ from chargepin.charger.ports import StoreFailed
 from chargepin.core import bapi, guard, lockout
 from chargepin.core.guard_state import Event, Guard, PinOffered, Step
 from core.guard_faults import with_lockout
-from manual_loop import manual_loop
 
 CODE = 271_828
 RIGHT = 12
@@ -130,7 +129,7 @@ async def campaign(
                     await line.greet()
                     await line.shared(line.prover(code))
                     await line.link.close()
-                manual_loop().advance(DAY_S)
+                await on.time_passes(DAY_S)
                 codes = itertools.chain((code,), codes)
         charged = on.charged
         await (await on.owner_in()).close()

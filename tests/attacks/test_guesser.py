@@ -42,7 +42,7 @@ class Guesser:
             manner += 1
             waits = await (self.at_once() if how == "seven at once" else self.one(how))
             if waits:
-                manual_loop().advance(waits)
+                await self.on.time_passes(waits)
 
     def next_code(self) -> str:
         return self.codes[len(self.answered_s)]
@@ -96,7 +96,7 @@ async def campaign(directory: Path, rule: Rule, skipped: int = 0) -> Guesser:
         await guesser.try_all()
         charged = on.charged
         if guesser.exhausted:
-            manual_loop().advance(100 * DAY_S)
+            await on.time_passes(100 * DAY_S)
             line = await on.line()
             await line.greet()
             answer = await line.shared(line.prover(on.code))

@@ -19,6 +19,7 @@ from attacks.report import Row, Tell
 from attacks.stage import victim
 from attacks.test_pairing_guesser import Door, drawing
 from attacks.test_pairing_mirror import pairs
+from chargepin.app.pairing import PairingCode
 from chargepin.charger.bluetooth.pairing import STEP_MAX_S
 from chargepin.charger.bluetooth.smp import Peer
 from chargepin.core.pairing_window import ATTEMPTS_MAX
@@ -229,6 +230,7 @@ async def test_disturber(tmp_path: Path, tell: Tell) -> None:
         async with window(owner) as shown, phones(on.ends.room.address, of(on)) as attacker:
             learned = [(await resumed(attacker))[1] for _ in range(3)]
             assert max(learned) < ROUNDS
+            await shown.until(PairingCode, 1 + len(learned))
             assert shown.spent == len(learned)
         await owner.close()
 

@@ -325,6 +325,7 @@ class Story:
 
     async def presses(self) -> None:
         self.on.daemon.service.button(held=False)
+        await self.on.daemon.service.settled()
         if self.seen.pressed_s + WINDOW_S <= manual_loop().time():
             self.seen.pressed_s = manual_loop().time()
 
@@ -352,10 +353,7 @@ class Story:
 
     async def time_passes(self, seconds: float) -> None:
         await round_trips(self.on.owner)  # what is under way on the air ends before
-        async with asyncio.timeout(PATIENCE_S):  # or a jump would be a silence of the controller
-            while self.on.controller_is_asked():  # noqa: ASYNC110 - no event tells
-                await asyncio.sleep(0)
-        manual_loop().advance(seconds)
+        await self.on.time_passes(seconds)
         if seconds > CAR_FULL_S:  # another one comes
             self.on.daemon._unplug()
             self.on.daemon._plug()
