@@ -1,7 +1,7 @@
 """Targets in the app: what an account service and a charger answer, what a home's files hold."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from typing import Any, Final
 
@@ -164,12 +164,14 @@ class Answering:
 
 
 class NoRadio:
-    """A radio that nobody uses."""
+    """A radio that nobody connects with, and on which nothing is heard."""
 
     description = "none"
 
-    def scan(self) -> Any:
-        raise NotImplementedError
+    async def scan(self) -> AsyncGenerator[Found, None]:
+        heard: tuple[Found, ...] = ()
+        for found in heard:
+            yield found
 
     async def connect(self, found: Found, *, timeout_s: float) -> Link:
         raise NotImplementedError

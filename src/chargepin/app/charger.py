@@ -372,13 +372,25 @@ class Charger:
             raise ProtocolError("The charger offers software without a version.") from error
 
     async def update(self, version: Version | None = None) -> AsyncGenerator[int, None]:
-        """Install software (None: the newest), yielding percent until the charger restarts."""
+        """Install software (None: the newest), yielding percent until the charger restarts.
+
+        Where the connection breaks off before it says that it is done, it is looked at again:
+        raises LinkLost if it does not come back with what was wanted.
+        """
         if self.makers:
             raise self._not_here()
         gone = asyncio.Event()
         self.on_close(gone.set)
+        percent, before = 0, self.software
         async for percent in updating.update(self.call, version):
             yield percent
+        if percent != updating.DONE_PERCENT:
+            await updating.came_back(
+                self._with,
+                self.name,
+                self.identity,
+                lambda runs: runs == version if version else runs != before,
+            )
         try:
             async with asyncio.timeout(RESTART_WITHIN_S):
                 await gone.wait()  # it hangs up to restart; whoever connects before finds the old
