@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import itertools
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
@@ -266,6 +267,8 @@ async def victim(
 ) -> AsyncIterator[Victim]:
     """A charger whose owner was assigned the passcode `code_at(index)`, and has entered it.
 
+    Those that the owner is assigned later are the ones after it.
+
     At the end nothing that the charger said to its operator holds a secret or tells of a fault.
     """
     ends = Ends(await serve_radio("127.0.0.1", 0, capture=capture), directory)
@@ -273,8 +276,9 @@ async def victim(
         await ends.switch_on(rule=rule, air=air, draw=draw)
         owner = await ends.phone("owner's")
         found = await client.find(owner.surroundings, SERIAL)
-        drawing = replace(owner.surroundings, randbelow=lambda _: index)
-        first = await client.enter(drawing, found)
+        draws = itertools.count(index)  # no two passcodes are the same, as by chance they could be
+        owner.surroundings = replace(owner.surroundings, randbelow=lambda _: next(draws))
+        first = await client.enter(owner.surroundings, found)
         code = (await first.set_passcode()).passcode
         assert code == code_at(index)
         await (await owner.enter()).close()

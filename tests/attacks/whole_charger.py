@@ -5,10 +5,10 @@ is worked out anew from what came over the air, never from the charger's own fig
 """
 
 import asyncio
-import re
+import itertools
 import shutil
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
@@ -34,11 +34,13 @@ from charger.initiator import Typing
 from docs import mini_client as mini
 from ends import PATIENCE_S, SERIAL, Answers, Ends, Phone
 from manual_loop import manual_loop
+from shown import shows
 
 STRANGERS = 4
 HALF_OPEN_MAX = 2
 SHORT_OF_A_WAIT_S = lockout.FIRST_WAIT_S - 5  # answers are heard later than they were charged
 CAR_FULL_S = 3600.0
+LATER_CODES = 500_000  # nobody in a story guesses these
 PAIRING_FAILED = 0x05
 SMALL = {
     "FREE_TRIES": 2,
@@ -138,6 +140,8 @@ class Story:
         ends, mains = Ends(await serve_radio("127.0.0.1", 0), directory), Mains()
         await ends.switch_on(rule=rule, air=mains.air)
         owner, guest = await ends.phone("owner's"), await ends.phone("guest's")
+        draws = itertools.count(LATER_CODES)
+        owner.surroundings = replace(owner.surroundings, randbelow=lambda _: next(draws))
         owner.vault.put(before.owner)
         guest.vault.put(before.guest)
         on = Victim(ends, owner, before.code, rule, mains.air)
@@ -373,9 +377,9 @@ class Story:
         hold("charging never stops", held=status is ChargeStatus.CHARGING)
         told = [f"{entry.event} {entry.detail}" for entry in kept.entries]
         told += self.on.ends.reports
-        codes = "|".join((*self.old, self.on.code))
-        shown = re.search(rf"(?<!\d)({codes})(?!\d)", "\n".join(told))
-        hold("no passcode is told", held=shown is None)
+        told_all = "\n".join(told)
+        shown = [code for code in (*self.old, self.on.code) if shows(told_all, code)]
+        hold("no passcode is told", held=not shown)
         raw = (self.on.ends.directory / "charger.sqlite-wal").read_bytes()
         text = "\n".join((*told, raw.decode("latin-1")))
         private = {n: s for n, s in self.secrets.items() if n in PRIVATE}

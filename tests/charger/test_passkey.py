@@ -346,7 +346,7 @@ async def test_a_phone_that_waits_too_long_is_hung_up_on_and_its_code_is_gone(ri
     rig.rules.codes = [CODE, 314_159]
     initiator = Typing(await rig.connected())
     await initiator.begin()
-    manual_loop().advance(29)
+    manual_loop().advance(20)
     await initiator.round(CODE & 1)
     manual_loop().advance(31)
     (closed,) = await rig.told(LinkClosed)
