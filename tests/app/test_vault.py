@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from keyring.backend import KeyringBackend
 from keyring.backends import fail, null
 
+from chargepin.app import vault as of_vault
 from chargepin.app.errors import VaultError
 from chargepin.app.ports import Candidate, KeptBond, Known, Vault
 from chargepin.app.vault import FileVault, KeyringVault, open_vault
@@ -74,6 +75,12 @@ def keyring_of(kind: Any) -> MemoryKeyring:
     backend.kept, backend.broken, backend.hold = {}, None, threading.Event()
     backend.hold.set()
     return backend
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy computer one that works may take its time to show it."""
+    monkeypatch.setattr(of_vault, "_PROBE_S", 60.0)
 
 
 @pytest.fixture
@@ -252,6 +259,7 @@ def test_a_home_of_its_own_uses_a_file(
     assert isinstance(open_vault(tmp_path, default_home=True), FileVault)  # as was decided
 
 
+@pytest.mark.usefixtures("patient")
 def test_the_default_home_uses_a_keyring_that_works(
     tmp_path: Path, use_keyring: Callable[[KeyringBackend], None]
 ) -> None:
@@ -307,6 +315,7 @@ def test_a_keyring_that_does_not_work_is_not_used(
         backend.hold.set()
 
 
+@pytest.mark.usefixtures("patient")
 def test_a_keyring_that_fails_later_is_an_error_and_no_second_vault(
     tmp_path: Path, use_keyring: Callable[[KeyringBackend], None]
 ) -> None:

@@ -65,7 +65,7 @@ def _slow(data: bytes) -> None:
 def test_what_takes_too_long_is_found(
     take: Take, error: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fuzz.driver._HANGS_S", 5 * CPU_MAX_S)
+    monkeypatch.setattr("fuzz.driver._HANGS_S", 15 * CPU_MAX_S)
     monkeypatch.setattr("fuzz.driver._MINIMISING_TIMES", 0)
     monkeypatch.setattr("fuzz.driver._FINDINGS_MAX", 1)
     (finding,) = fuzzed(plain("slow", take), SEED, inputs=200).findings[:1]
