@@ -212,8 +212,9 @@ async def test_a_bonded_phone_comes_back_without_a_window_also_after_a_restart(
 async def test_only_the_chargers_own_files_have_its_key_and_nobody_else_reads_them(
     tmp_path: Path,
 ) -> None:
-    async with a_house(tmp_path, drawing(271_828)) as house, house.window():
+    async with a_house(tmp_path, drawing(271_828)) as house, house.window() as shown:
         await house.phone.pair("271828")
+        assert await shown.closed() == "paired"  # it is kept
         assert house.ends.daemon is not None
         (value,) = house.ends.daemon._store.bluetooth_bonds().values()
         key = msgspec.json.decode(value, type=BluetoothBond).long_term_key
