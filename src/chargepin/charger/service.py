@@ -42,7 +42,7 @@ from chargepin.charger.requests import Inside, Requests
 from chargepin.charger.rights import Rights
 from chargepin.charger.session import Session
 from chargepin.charger.stock import StockMethods
-from chargepin.charger.updating import Updating
+from chargepin.charger.updating import UNDER_WAY, Updating, cut_off, kept_with
 from chargepin.core import channel, guard, identity, slots
 from chargepin.core import guard_state as state
 from chargepin.core.durable import Mode
@@ -246,6 +246,11 @@ class Service:
         now_s = self.now_s()
         durable = replace(after.guard.durable, running_s=now_s)  # the entries' time, too
         erase = state.ErasePersons() in after.effects
+        also: dict[str, bytes] = {}
+        for entry in after.entries:
+            also |= kept_with(entry)
+        if erase:
+            also |= self._stock.without_persons(now_s)
         try:
             await asyncio.to_thread(
                 self._store.commit,
@@ -255,7 +260,7 @@ class Service:
                 forget_bluetooth_bonds=state.ForgetBluetoothBonds() in after.effects,
                 forget_bluetooth_bond=forget.identity if forget else None,
                 clear_log=erase,
-                also=self._stock.without_persons(now_s) if erase else {},
+                also=also,
             )
         except StoreFailed as error:
             self._report(f"storage failed: {error}. Nothing was changed by the last request.")
@@ -263,7 +268,9 @@ class Service:
         return True
 
     async def _store_start(self) -> None:
-        if not await self._stored(self._start):
+        ended = cut_off(self._store.get(UNDER_WAY), self._start.guard.software)
+        start = replace(self._start, entries=(*self._start.entries, *ended))
+        if not await self._stored(start):
             self._report("The start could not be written to the log.")
 
     async def _flush(self) -> None:

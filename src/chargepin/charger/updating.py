@@ -1,12 +1,35 @@
 """A software update, from the request that starts it to the restart."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from chargepin.charger.ports import UpdateProgress, Updates, UpdateState
 from chargepin.core import bapi
 from chargepin.core.catalogue import Version
 from chargepin.core.guard_state import Entry
+
+UNDER_WAY = "update"
+"""What is kept from an update's first entry in the security log to its last: its version."""
+
+
+def kept_with(entry: Entry) -> Mapping[str, bytes]:
+    """What to keep in the same transaction as an entry."""
+    match entry.event:
+        case "update_started":
+            return {UNDER_WAY: str(entry.detail["software"]).encode()}
+        case "update_installed" | "update_failed":
+            return {UNDER_WAY: b""}
+        case _:
+            return {}
+
+
+def cut_off(under_way: bytes | None, runs: Version) -> tuple[Entry, ...]:
+    """At a start, the last entry of an update that has none: the power went, or a restart came."""
+    if not under_way:
+        return ()
+    if under_way == str(runs).encode():
+        return (Entry("update_installed", {"software": str(runs)}),)
+    return (Entry("update_failed", {"why": "The charger was switched off, or restarted."}),)
 
 
 class Updating:
