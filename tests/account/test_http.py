@@ -11,7 +11,7 @@ import httpx
 import msgspec
 import pytest
 
-from account.world import PASSWORD, Someone, Unit, new_unit, ok, problem
+from account.world import PASSWORD, Someone, Unit, new_unit, ok, problem, steady_port
 from chargepin.account.api import AccountServer, Settings, serve_account
 from chargepin.account.ports import ServiceCannotStart
 from chargepin.core.catalogue import Version
@@ -186,7 +186,7 @@ async def test_last_ids_that_are_none(http: httpx.AsyncClient, last_id: str) -> 
 
 
 async def test_closing_ends_streams_and_leaves_no_port_open(tmp_path: Path) -> None:
-    server = await serve_account(f"sqlite:///{tmp_path}/a.db")
+    server = await serve_account(f"sqlite:///{tmp_path}/a.db", port=steady_port())
     async with httpx.AsyncClient(base_url=server.url) as http:
         ann = await sign_up(http, "ann")
         async with listening(ann) as stream:

@@ -1,7 +1,9 @@
 """A whole account service for each test: a real database file, real hashes, a clock set by hand."""
 
 import secrets
+import socket
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -88,6 +90,14 @@ class Unit:
             log_head=bytes(32),
         )
         return {"receipt": receipt.encode().hex(), "signature": receipt.sign(self.key).hex()}
+
+
+def steady_port() -> int:
+    """A free port out of the range that systems give away, so that it is free again later."""
+    while True:
+        port = 20_000 + secrets.randbelow(10_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def new_unit() -> Unit:

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from account.world import Unit, new_unit
+from account.world import Unit, new_unit, steady_port
 from chargepin.account.api import AccountServer, Settings, serve_account
 from chargepin.app.account import AccountClient, SignIn, open_account, sign_in
 from chargepin.app.errors import (
@@ -299,7 +299,7 @@ async def test_addresses_that_are_fine(url: str) -> None:
 
 
 async def test_no_service_there(tmp_path: Path) -> None:
-    server = await serve_account(f"sqlite:///{tmp_path}/a.db")
+    server = await serve_account(f"sqlite:///{tmp_path}/a.db", port=steady_port())
     await server.close()
     client = AccountClient(server.url)
     with pytest.raises(AccountUnreachable) as caught:
@@ -414,7 +414,7 @@ async def advanced(waiting: Awaitable[Event]) -> Event:
 
 async def test_events_go_on_through_a_restart_of_the_service(tmp_path: Path) -> None:
     database = f"sqlite:///{tmp_path}/a.db"
-    server = await serve_account(database)
+    server = await serve_account(database, port=steady_port())
     client = AccountClient(server.url)
     await client.enter("ann", PASSWORD, new=True)
     one, two, three = new_unit(), new_unit(), new_unit()

@@ -48,10 +48,11 @@ async def test_loss_of_the_radio_is_noticed() -> None:
 
 
 async def test_nobody_there_is_explained() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    with pytest.raises(ControllerError, match=r"no radio answers there .* serve radio"):
-        await open_controller(f"tcp:127.0.0.1:{port}")
+    with socket.socket() as deaf:  # its port is nobody else's, and nobody listens
+        deaf.bind(("127.0.0.1", 0))
+        port = deaf.getsockname()[1]
+        with pytest.raises(ControllerError, match=r"no radio answers there .* serve radio"):
+            await open_controller(f"tcp:127.0.0.1:{port}")
 
 
 @pytest.mark.parametrize("name", ["tcp:", "tcp:9370", "tcp:host:", "tcp:host:0", "tcp:h:70000"])
