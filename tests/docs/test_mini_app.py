@@ -258,10 +258,12 @@ async def test_wrong_passcodes_pause_the_charger_and_bonds_do_not_mind(tmp_path:
                 await client.enter(params, secret_of(WRONG_CODE, params))
         params = await greeted(client, mini.PASSCODE)
         assert params.flags & mini.PAUSED
-        assert (params.tries_left, params.retry_after_s) == (0, 30)
+        assert params.tries_left == 0
+        assert 20 < params.retry_after_s <= 30  # the client's own arithmetic is slow
         answer = await client.enter(params, secret_of(CODE, params))
         assert isinstance(answer, mini.Refusal)
-        assert (answer.code, answer.retry_after_s) == (6, 30)
+        assert answer.code == 6
+        assert 20 < answer.retry_after_s <= params.retry_after_s
 
         bonded = app_on(wires)
         params = await greeted(bonded, mini.BOND, (secret, identity))

@@ -16,6 +16,7 @@ import pytest
 README = Path(__file__).parents[2] / "README.md"
 BIN = Path(sys.executable).parent
 PATIENCE_S = 300
+GIVEN: set[int] = set()
 
 
 def blocks(language: str) -> list[str]:
@@ -23,12 +24,18 @@ def blocks(language: str) -> list[str]:
 
 
 def free_port() -> int:
-    """One that no system hands out by itself: nobody takes it before a program is told of it."""
+    """One that no system hands out by itself: nobody takes it before a program is told of it.
+
+    Nor does another worker of the tests: each has a range of its own, and gives no port twice.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     while True:
-        port = 20_000 + secrets.randbelow(8_000)
+        port = 20_000 + 1_000 * (worker % 8) + secrets.randbelow(1_000)
         with socket.socket() as tried, suppress(OSError):
             tried.bind(("127.0.0.1", port))
-            return port
+            if port not in GIVEN:
+                GIVEN.add(port)
+                return port
 
 
 @pytest.fixture

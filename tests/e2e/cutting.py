@@ -21,7 +21,7 @@ from chargepin.core.identity import Credential
 from chargepin.machine.unix_socket import address_of
 from e2e.programs import NAME, PATIENCE_S, SERIAL, Breakables, Child
 from ends import Answers, Ends, Phone
-from manual_loop import manual_loop
+from manual_loop import manual_loop, passes
 
 MOST_POINTS = 40
 SILENCE_S = 12.0  # after which no app waits any longer for a charger that is gone
@@ -82,8 +82,7 @@ class Scene:
             if not working.done():
                 await self.off_the_air()
             while not working.done():
-                manual_loop().advance(TURN_S)
-                await asyncio.sleep(0)
+                await passes(TURN_S)
             dying.cancel()
             await working
 

@@ -22,17 +22,19 @@ from chargepin.app.ports import Found, Radio
 from chargepin.charger.air import Air
 from chargepin.radio import serve_radio
 from ends import SERIAL, Answers, Ends, Phone, both_ends
-from manual_loop import manual_loop
+from manual_loop import manual_loop, passes
 
 PATIENCE_S = 2000.0
 
 
 async def until(holds: Callable[[], bool], *, passing_s: float = 0.0) -> None:
-    """Wait; with passing_s, time goes on by that much in every turn."""
+    """Wait; with passing_s, time goes on by that much in every step."""
     async with asyncio.timeout(PATIENCE_S):
         while not holds():
-            manual_loop().advance(passing_s)
-            await asyncio.sleep(0)
+            if passing_s:
+                await passes(passing_s)
+            else:
+                await asyncio.sleep(0)
 
 
 @asynccontextmanager
@@ -85,10 +87,10 @@ async def test_after_half_a_minute_of_silence_the_charger_is_asked_something(
         async with held(ends, tmp_path) as (holder, notices, _):
             charger = await holder.connected()
             before_s = charger.asked_s
-            manual_loop().advance(29)
+            manual_loop().advance(20)
             await asyncio.sleep(0)
             assert charger.asked_s == before_s
-            manual_loop().advance(1.5)
+            manual_loop().advance(10.5)
             await until(lambda: charger.asked_s > before_s)
             assert await holder.call("r_sn_") == SERIAL
             assert not notices

@@ -305,10 +305,10 @@ async def test_ten_attempts_close_the_window(tmp_path: Path) -> None:
 
 async def test_a_window_closes_after_two_minutes(tmp_path: Path) -> None:
     async with a_house(tmp_path, drawing(271_828)) as house, house.window() as shown:
-        manual_loop().advance(119)
+        manual_loop().advance(110)
         link = await house.phone.connected()
         assert await link.att_error() == NOT_AUTHENTICATED
-        manual_loop().advance(1.5)
+        manual_loop().advance(10.5)
         refused = await link.pair(house.phone.typist, "271828")
         assert refused == ErrorCode.PAIRING_NOT_SUPPORTED
         assert await shown.closed() == "time"

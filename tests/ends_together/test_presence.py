@@ -7,13 +7,14 @@ import pytest
 
 from bluetooth_phone import bluetooth_phone
 from chargepin.app import errors
+from chargepin.app.client import find
 from chargepin.charger.button import HELD_S, Presses
 from chargepin.charger.kept import address_of
 from chargepin.charger.store import look_into
 from chargepin.core.durable import Mode, Profile
 from chargepin.core.guard_state import FIRST_MINUTES_S
 from chargepin.machine.clock import since_boot_s
-from ends import Ends, both_ends
+from ends import SERIAL, Ends, both_ends
 from manual_loop import manual_loop
 
 PATIENCE_S = 20.0
@@ -86,6 +87,7 @@ async def test_a_restart_by_software_is_no_power_up(tmp_path: Path) -> None:
             await inside.call("rebot")
             async with asyncio.timeout(PATIENCE_S):
                 await gone.wait()
+                await find(phone.surroundings, SERIAL)  # it is back, and time may go on
         inside = await phone.enter()
         assert inside.presence_needed
         await inside.close()
