@@ -442,7 +442,7 @@ async def test_events_go_on_through_a_restart_of_the_service(tmp_path: Path) -> 
 
 async def test_a_stream_that_falls_silent_is_opened_anew() -> None:
     streams = 0
-    closed = asyncio.Event()
+    closed: asyncio.Queue[None] = asyncio.Queue()
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal streams
@@ -454,8 +454,8 @@ async def test_a_stream_that_falls_silent_is_opened_anew() -> None:
         writer.write(b'id: 7\nevent: ready\ndata: {"id":7,"kind":"ready"}\n\n')
         await reader.read()
         writer.close()
-        if streams == 2:
-            closed.set()
+        await writer.wait_closed()
+        closed.put_nowait(None)
 
     stranger = await asyncio.start_server(silent, "127.0.0.1", 0)
     async with stranger:
@@ -466,7 +466,8 @@ async def test_a_stream_that_falls_silent_is_opened_anew() -> None:
             assert (await advanced(anext(events))).id == 7
             assert streams == 2
         await client.close()
-        await closed.wait()
+        for _ in range(streams):
+            await closed.get()
 
 
 async def test_events_end_when_the_sign_in_does(household: Household) -> None:
