@@ -97,6 +97,22 @@ async def test_a_private_phone_with_another_key_than_its_own_is_not_kept(rig: Ri
     assert rig.bonds.all() == ()
 
 
+async def test_a_key_of_zeros_makes_nobody_known(rig: Rig) -> None:
+    """Anyone can resolve, and make, the addresses that go with it."""
+    phone = await rig.phone(private=True)
+    phone.random_address = hci.Address.generate_private_address(bytes(16))
+    await phone.send_sync_command(
+        hci.HCI_LE_Set_Random_Address_Command(random_address=phone.random_address)
+    )
+    initiator = Initiator(await rig.connected(phone))
+    await initiator.up_to_the_key()
+    await initiator.encrypt()
+    initiator.give_identity(bytes(16), "F0:00:00:00:01:99")
+    initiator.wire.send(b"\x09" + bytes(7))  # not awaited any more: tells that all was taken
+    assert await initiator.wire.hear() == failed(ErrorCode.UNSPECIFIED_REASON)
+    assert rig.bonds.all() == ()
+
+
 async def test_a_phone_that_gives_another_identity_than_its_address_is_known_again(
     rig: Rig,
 ) -> None:

@@ -71,6 +71,17 @@ def test_a_short_pairing_pdu_raises(pdu: bytes) -> None:
         SMP_Command.from_bytes(pdu)
 
 
+async def test_an_unknown_pairing_pdu_raises(stock: Stock) -> None:
+    wire = Wire(await stock.connected(), SMP_CID)
+    stumbled: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().set_exception_handler(
+        lambda _loop, context: stumbled.set_result(context.get("exception"))
+    )
+    wire.send(b"\x7f\x00")
+    async with asyncio.timeout(PATIENCE_S):
+        assert isinstance(await stumbled, AttributeError)
+
+
 async def test_a_step_may_be_taken_twice(stock: Stock) -> None:
     initiator = Initiator(await stock.connected())
     await initiator.request()
@@ -110,9 +121,13 @@ async def test_a_request_for_a_key_inside_an_unfinished_pairing_is_never_answere
 async def test_who_pairs_while_the_other_leaves_is_cancelled(stock: Stock) -> None:
     connection = await stock.connected()
     (theirs,) = stock.charger.connections.values()
+    told: list[object] = []
+    connection.on("pairing_failure", told.append)
+    theirs.on("pairing_failure", told.append)
     theirs.on("pairing_start", lambda: asyncio.ensure_future(theirs.disconnect()))
     with pytest.raises(asyncio.CancelledError):
         await connection.pair()
+    assert told == []
 
 
 # ---- bonds ------------------------------------------------------------------------------------

@@ -59,8 +59,7 @@ async def look_at_charger(around: Surroundings, home: Path, serial: str) -> list
     params = None
     known, memory = _remembered(around, serial)
     try:
-        findings += [Finding("link", fine=True, text="Connects: nobody else holds the connection.")]
-        findings += [_module(link), await _pairing(around, found)]
+        findings += [_connects(link), _module(link), await _pairing(around, found)]
         if gatt.PASSCODE_HINT.uuid in link.characteristics:
             params, seen = await _seen(link, around, known)
             findings += seen
@@ -119,6 +118,13 @@ def _no_link(found: Found, error: ChargepinError) -> Finding:
         text = f"{found.name} is taken: it says that it lets nobody connect now."
         return Finding("link", fine=False, text=text, advice=advice)
     return Finding("link", fine=False, text=str(error), advice=advice)
+
+
+def _connects(link: Link) -> Finding:
+    layout = gatt.layout_of(link.characteristics)
+    alone = layout is not None and layout.stock.one_central
+    text = "Connects: nobody else holds the connection." if alone else "Connects."
+    return Finding("link", fine=True, text=text)
 
 
 def _module(link: Link) -> Finding:
