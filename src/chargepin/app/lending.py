@@ -1,13 +1,15 @@
 """Asking whoever of this home holds a charger's connection to give it away for a while.
 
 Each holder listens on a Unix socket of its own in the home. One line each way: {"away_s": 300.0}
-is answered with {"name": "WB123456"} once the link is free, or not at all.
+is answered with {"name": "WB123456"} once the link is free, or not at all. Python has no such
+sockets on Windows: there, nobody can be asked.
 """
 
 import asyncio
 import contextlib
 import secrets
 import socket
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,7 +19,7 @@ import msgspec
 
 from chargepin.app.client import find
 from chargepin.app.entering import Surroundings
-from chargepin.app.errors import Busy, NotFound
+from chargepin.app.errors import Busy, NotFound, NotHeld
 from chargepin.app.holding import Holder
 from chargepin.app.ports import Found
 from chargepin.core.catalogue import name_of, serial_of
@@ -56,7 +58,7 @@ async def lendable(home: Path, serial: str, holder: Holder) -> AsyncIterator[Non
 
     path = home / f"hold-{serial}-{secrets.token_hex(4)}.sock"
     bound = _bound(path)
-    if bound is None:
+    if sys.platform == "win32" or bound is None:
         yield  # it can be held all the same
         return
     server = await asyncio.start_unix_server(talk, sock=bound, limit=_LONGEST_LINE_BYTES)
@@ -78,8 +80,13 @@ def _bound(path: Path) -> socket.socket | None:
 async def ask_holders(home: Path, serial: str, away_s: float) -> int:
     """Have every holder of this home hang up and stay away; gives how many did.
 
-    Sockets that a killed program left behind are removed.
+    Sockets that a killed program left behind are removed. Raises NotHeld where no system could ask.
     """
+    if sys.platform == "win32":
+        raise NotHeld(
+            "On Windows, whoever holds a connection cannot be asked to lend it. Close that program,"
+            " and start it again later."
+        )
     return sum(await asyncio.gather(*(_ask(path, away_s) for path in _sockets(home, serial))))
 
 
@@ -100,6 +107,8 @@ async def seek(surroundings: Surroundings, home: Path, charger: str) -> Found:
 
 async def held_here(home: Path, serial: str) -> bool:
     """Whether a program of this home holds the connection, or is about to make it again."""
+    if sys.platform == "win32":
+        return False  # nobody knows
     for path in _sockets(home, serial):
         try:
             with address_of(path) as address:
@@ -116,6 +125,8 @@ def _sockets(home: Path, serial: str) -> list[Path]:
 
 
 async def _ask(path: Path, away_s: float) -> bool:
+    if sys.platform == "win32":
+        return False
     try:
         async with asyncio.timeout(_ANSWERS_WITHIN_S):
             with address_of(path) as address:

@@ -6,7 +6,6 @@ there, a passcode would seem forgotten that is only out of reach.
 """
 
 import contextlib
-import fcntl
 import os
 import queue
 import secrets
@@ -21,6 +20,7 @@ from chargepin.app.errors import VaultError
 from chargepin.app.ports import Known, Vault
 from chargepin.core.decoding import Undecodable, decoded
 from chargepin.machine.files import private_directory, read_private, set_aside, write_private
+from chargepin.machine.locks import lock
 
 if TYPE_CHECKING:
     from keyring.backend import KeyringBackend
@@ -70,10 +70,10 @@ class _Home:
         """Keep every other process and thread out. Raises VaultError."""
         with _told(f"The home {self.path} cannot be used"):
             private_directory(self.path)
-            descriptor = os.open(self.path / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(self.path / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
         try:
             with _told(f"The home {self.path} cannot be locked"):
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                lock(descriptor)
             yield
         finally:
             os.close(descriptor)

@@ -1,8 +1,14 @@
 """How whoever ends a command by a signal gets what Ctrl-C does: something is put right first."""
 
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+
+if sys.platform == "win32":
+    ENDINGS = (signal.SIGTERM,)  # no program is told of the end of its terminal
+else:
+    ENDINGS = (signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
@@ -21,9 +27,9 @@ def ended_as_by_ctrl_c() -> Iterator[None]:
         told = True
         task.cancel()
 
-    # Windows has nothing of the kind, and no thread but the main one may hear signals.
-    with suppress(AttributeError, NotImplementedError, RuntimeError):
-        for number in (signal.SIGTERM, signal.SIGHUP):
+    # Loops on Windows hear no signals, nor does any thread but the main one.
+    with suppress(NotImplementedError, RuntimeError):
+        for number in ENDINGS:
             loop.add_signal_handler(number, tell)
     try:
         yield

@@ -1,10 +1,11 @@
 """Lines of standard input, waited for on the event loop, so that Ctrl-C breaks the waiting off.
 
 A thread that waits in `input()` cannot be broken off: the program would hang until Enter, and a
-terminal whose echo was off would stay so.
+terminal whose echo was off would stay so. Windows has only the waiting that cannot be broken off.
 """
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -20,10 +21,15 @@ class Keyboard:
         self._stream = stream
         self._descriptor = _descriptor(stream)
         self._typed = b""
+        self._hidden = False
 
     async def line(self) -> str | None:
         """Wait for a line, without its end; None when the input has ended."""
-        if self._descriptor is None:
+        if sys.platform == "win32" and self._hidden:
+            import getpass
+
+            return getpass.getpass("", self._stream)
+        if sys.platform == "win32" or self._descriptor is None:
             text = self._stream.readline()
             return text.removesuffix("\n") if text else None
         while b"\n" not in self._typed:
@@ -40,6 +46,13 @@ class Keyboard:
         """Show nothing of what is typed meanwhile, and then again, however it ends."""
         if self._descriptor is None or not self._stream.isatty():
             yield
+            return
+        if sys.platform == "win32":
+            self._hidden = True
+            try:
+                yield
+            finally:
+                self._hidden = False
             return
         import termios
 
@@ -62,6 +75,8 @@ def _before_the_end(act: Callable[[], None]) -> Iterator[None]:
     import asyncio
     import signal
 
+    from chargepin.cli.ending import ENDINGS
+
     def end(number: int) -> None:
         act()
         signal.signal(number, signal.SIG_DFL)
@@ -71,7 +86,7 @@ def _before_the_end(act: Callable[[], None]) -> Iterator[None]:
     caught = []
     # No thread but the main one may catch signals.
     with suppress(NotImplementedError, RuntimeError, ValueError):
-        for number in (signal.SIGTERM, signal.SIGHUP):
+        for number in ENDINGS:
             if signal.getsignal(number) is signal.SIG_DFL:
                 loop.add_signal_handler(number, end, number)
                 caught.append(number)

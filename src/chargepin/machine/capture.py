@@ -8,12 +8,17 @@ doc/btsnoop.txt.
 import logging
 import os
 import struct
+import sys
 import time
 from collections.abc import Callable
 from enum import IntEnum
 from pathlib import Path
 
 _log = logging.getLogger(__name__)
+if sys.platform == "win32":
+    _AS_IT_IS = os.O_BINARY  # or a byte is put before each 10
+else:
+    _AS_IT_IS = 0
 _HEADER = b"btsnoop\0" + struct.pack(">II", 1, 2001)
 _EPOCH_US = 0x00DCDDB30F2F8000  # 1970-01-01 in microseconds since the year 0
 
@@ -49,9 +54,10 @@ class Capture:
         self._path = path
         self._now_us = now_us
         self._descriptor: int | None = os.open(
-            path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600
+            path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _AS_IT_IS, 0o600
         )
-        os.fchmod(self._descriptor, 0o600)
+        if sys.platform != "win32":
+            os.fchmod(self._descriptor, 0o600)
         self._size = 0
         self._append(_HEADER)
 

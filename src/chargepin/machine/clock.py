@@ -1,6 +1,7 @@
 """The two clocks of a program: running time for waits, wall time for what people read."""
 
 import asyncio
+import sys
 import time
 
 
@@ -16,6 +17,10 @@ def unix_s() -> int:
 
 def since_boot_s() -> float:
     """Seconds since this computer was switched on, those in which it slept included."""
+    if sys.platform == "win32":
+        return time.monotonic()
+    if sys.platform == "darwin":
+        return time.clock_gettime(time.CLOCK_MONOTONIC)  # time.monotonic() leaves sleep out
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 

@@ -1,10 +1,12 @@
 """Files that only their owner may read, replaced in one step or not at all."""
 
 import contextlib
-import fcntl
 import os
+import sys
 import tempfile
 from pathlib import Path
+
+from chargepin.machine.locks import lock_now
 
 _PRIVATE_DIRECTORY = 0o700
 
@@ -35,9 +37,11 @@ def lock_directory(path: Path) -> int:
     Gives the descriptor that holds the lock until it is closed, or the program ends. Raises
     BlockingIOError while another one holds it, OSError.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    if sys.platform == "win32":
+        raise OSError(f"{path} cannot be locked: Windows locks files only")
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock_now(descriptor)
     except BaseException:
         os.close(descriptor)
         raise
@@ -48,15 +52,17 @@ def write_private(path: Path, data: bytes) -> None:
     """Replace a file's content, mode 0600, so that a power cut leaves the old or the new one.
 
     Raises OSError: nothing was changed, unless the very last step failed (the directory could
-    not be synced), after which the new content is there but may not outlive a power cut.
+    not be synced), after which the new content is there but may not outlive a power cut. Windows
+    has no such modes and syncs no directories: there, a directory of its user's is what is private.
     """
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, 0o600)  # a strange umask may have taken the owner's rights
+            if sys.platform != "win32":
+                os.fchmod(descriptor, 0o600)  # a strange umask may have taken the owner's rights
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            _sync(file.fileno())
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
@@ -103,9 +109,22 @@ def keep_aside(path: Path, data: bytes) -> Path:
     return aside
 
 
+def _sync(descriptor: int) -> None:
+    if sys.platform == "darwin":
+        import fcntl  # noqa: PLC0415 - for macOS alone
+
+        # fsync(2) there: the disk may keep data in its own memory, and write it in any order.
+        with contextlib.suppress(OSError):  # not every file system knows it
+            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+            return
+    os.fsync(descriptor)
+
+
 def _sync_directory(path: Path) -> None:
+    if sys.platform == "win32":
+        return
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(descriptor)
+        _sync(descriptor)
     finally:
         os.close(descriptor)

@@ -6,13 +6,14 @@ pipe in every case.
 
 import asyncio
 import os
+import sys
 from collections.abc import Mapping
 
 VARIABLE = "CHARGEPIN_LIFELINE"
 
 
 class LifelineError(Exception):
-    """CHARGEPIN_LIFELINE names no open file descriptor."""
+    """CHARGEPIN_LIFELINE names no open file descriptor, or none that can be watched here."""
 
 
 def watch_lifeline(environment: Mapping[str, str] = os.environ) -> asyncio.Future[None]:
@@ -52,6 +53,8 @@ def watch_lifeline(environment: Mapping[str, str] = os.environ) -> asyncio.Futur
 
 
 def _descriptor(text: str) -> int:
+    if sys.platform == "win32":
+        raise LifelineError(f"{VARIABLE} is for Linux and macOS: Windows has no such pipes")
     try:
         descriptor = int(text)
         os.set_blocking(descriptor, False)
