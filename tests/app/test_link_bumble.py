@@ -633,9 +633,18 @@ async def test_closing_the_radio_hangs_up(
 # Pairing and bonds
 
 
+async def paired(link: BumbleLink, charger: Connection) -> None:
+    """Pair, until both have kept the bond."""
+    kept = asyncio.Event()
+    charger.once(Connection.EVENT_PAIRING, lambda _keys: kept.set())
+    await link.pair()
+    async with asyncio.timeout(60):
+        await kept.wait()
+
+
 async def test_pairing_encrypts_and_is_done_once(link: BumbleLink, charger: Peripheral) -> None:
     connection = await charger.links.get()
-    await link.pair()
+    await paired(link, connection)
     await link.pair()
     assert connection.is_encrypted
     assert connection.sc
@@ -652,7 +661,7 @@ async def test_a_bond_encrypts_the_next_connection_by_itself(
         connection = await charger.links.get()
         assert connection.is_encrypted is again
         if not again:
-            await link.pair()
+            await paired(link, connection)
         await radio.close()
         await charger.advertise()
     assert stat.S_IMODE(bonds.stat().st_mode) == 0o600
@@ -665,7 +674,7 @@ async def test_a_bond_that_the_charger_forgot_is_forgotten(
     bonds = tmp_path / "bluetooth.json"
     radio = await open_radio(room.address, address=PHONE, bonds=bonds)
     link = await radio.connect(FOUND, timeout_s=5)
-    await link.pair()
+    await paired(link, await charger.links.get())
     await link.close()
     charger.device.keystore = MemoryKeyStore()
     await charger.advertise()
@@ -683,7 +692,8 @@ async def test_a_bond_with_another_key_ends_the_link_once(
     bonds = tmp_path / "bluetooth.json"
     bonds.write_text(f'{{"{CHARGER}":{{"key":"{"00" * 16}","authenticated":false}}}}')
     other = await open_radio(room.address, address=PHONE)
-    await (await other.connect(FOUND, timeout_s=5)).pair()
+    link = await other.connect(FOUND, timeout_s=5)
+    await paired(link, await charger.links.get())
     await other.close()
     await charger.advertise()
     radio = await open_radio(room.address, address=PHONE, bonds=bonds)
