@@ -6,6 +6,8 @@ import sys
 from asyncio.subprocess import PIPE
 from pathlib import Path
 
+import pytest
+
 from chargepin.cli.tour.world import Outcome
 from e2e.programs import NAME, PATIENCE_S, Stage, environment, killed, stage
 
@@ -43,8 +45,13 @@ main()
 
 
 async def without(on: Stage, *arguments: str, stdin: str = "") -> Outcome:
+    return await without_at(on.directory, *arguments, *on.options("owner"), stdin=stdin)
+
+
+async def without_at(directory: Path, *arguments: str, stdin: str = "") -> Outcome:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", WITHOUT, *arguments, *on.options("owner")),
+        *(sys.executable, "-c", WITHOUT, *arguments),
+        cwd=directory,
         stdin=PIPE,
         stdout=PIPE,
         stderr=PIPE,
@@ -70,5 +77,36 @@ async def test_commands_of_the_app_need_nothing_that_windows_lacks(tmp_path: Pat
         digits = json.loads(shown.out)["passcodes"][0]["passcode"]
         done = await without(on, "status", NAME, "--json", stdin=f"{digits}\n")
         assert done.code == 0, done.err
+        seen = await without(on, "doctor", NAME, "--json")
+        assert seen.code == 0, seen.out + seen.err
+        assert NAME in (await without(on, "scan", "--seconds", "1")).out
         lent = await without(on, "pause", NAME)
         assert (lent.code, "cannot be asked to lend it" in lent.err) == (1, True), lent.err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("serve", "radio", "--listen", "tcp:127.0.0.1:0"),
+        (
+            "serve",
+            "charger",
+            "--serial",
+            "123456",
+            "--data",
+            "charger",
+            "--radio",
+            "tcp:127.0.0.1:1",
+        ),
+        ("serve", "account", "--database", "sqlite:///account.sqlite"),
+        ("tour",),
+        ("demo",),
+    ],
+)
+async def test_what_windows_cannot_run_says_so(tmp_path: Path, command: tuple[str, ...]) -> None:
+    outcome = await without_at(tmp_path, *command)
+    told = (
+        f"Not done: chargepin {command[0]} runs on Linux and macOS. On Windows, run it inside WSL."
+    )
+    assert (outcome.code, outcome.err.splitlines()[-1]) == (1, told)
+    assert list(tmp_path.iterdir()) == []

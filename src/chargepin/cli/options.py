@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -110,6 +111,12 @@ def add(app: typer.Typer, command: Callable[..., None]) -> None:
     """Hang one command into the tree, under its function's name."""
     name = command.__name__.rstrip("_").replace("_", "-")
     app.command(name)(common(command))
+
+
+def not_on_windows(what: str) -> None:
+    """Raise OSError with a sentence on Windows, which lacks the sockets that this needs."""
+    if sys.platform == "win32":
+        raise OSError(f"{what} runs on Linux and macOS. On Windows, run it inside WSL")
 
 
 def finish(work: Coroutine[Any, Any, T]) -> T:

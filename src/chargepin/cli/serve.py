@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chargepin.cli.options import finish, group
+from chargepin.cli.options import finish, group, not_on_windows
 from chargepin.cli.terminal import plain, terminal
 
 if TYPE_CHECKING:
@@ -286,6 +286,7 @@ def account(
 
 def _started(serving: Callable[[], Awaitable[None]]) -> None:
     """Run a part; what it needs and does not have is told in a sentence."""
+    not_on_windows("chargepin serve")
 
     async def run() -> None:
         await serving()

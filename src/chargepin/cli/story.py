@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from chargepin.cli.options import add, finish
+from chargepin.cli.options import add, finish, not_on_windows
 from chargepin.cli.terminal import terminal
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def tour(
 
     from chargepin.machine.files import write_private
 
+    not_on_windows("chargepin tour")
     with _stage(keep, "tour") as directory:
         report = finish(_toured(directory))
         if keep is not None:
@@ -55,6 +56,7 @@ def conclude(report: "Report") -> None:
 
 def demo() -> None:
     """See the article's steps happen, told for a person; leaves everything running to try."""
+    not_on_windows("chargepin demo")
     from chargepin.cli.tour.demo import shown
 
     with _stage(None, "demo") as directory:

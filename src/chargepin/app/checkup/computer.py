@@ -5,6 +5,7 @@ import os
 import platform
 import socket
 import stat
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -100,6 +101,8 @@ def _home(home: Path) -> Finding:
         settings_of(home)
     except VaultError as error:
         return Finding("home", fine=False, text=str(error), advice=_REPAIR)
+    if sys.platform == "win32":  # where a mode tells nothing
+        return Finding("home", fine=True, text=f"{home}. Who may read it, Windows decides.")
     if mode & _OTHERS:
         return Finding(
             "home",
