@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from chargepin.app.errors import (
@@ -33,6 +34,7 @@ ORDER, STATE, LONG, REFUSING, SILENT, ONE_WAY = (
 )
 ABSENT = "0000fffe-0000-1000-8000-00805f9b34fb"
 PATIENCE_S = 30.0
+GIVEN_IN = ContextVar("GIVEN_IN", default="another")
 
 Check = Callable[[Radio], Awaitable[None]]
 CHECKS: dict[str, Check] = {}
@@ -318,6 +320,20 @@ async def a_callback_that_fails_disturbs_nobody(radio: Radio) -> None:
     finally:
         loop.set_exception_handler(None)
     assert [type(error) for error in reported] == [KeyError]
+
+
+@check
+async def callbacks_have_the_context_in_which_they_were_given(radio: Radio) -> None:
+    seen: asyncio.Queue[str] = asyncio.Queue()
+    async with linked(radio) as link:
+        GIVEN_IN.set("that of the check")
+        await link.subscribe(TOLD, lambda _: seen.put_nowait(GIVEN_IN.get()))
+        link.on_close(lambda: seen.put_nowait(GIVEN_IN.get()))
+        await link.write(ECHO, b"x", response=False)
+        async with asyncio.timeout(PATIENCE_S):
+            assert await seen.get() == "that of the check"
+    async with asyncio.timeout(PATIENCE_S):
+        assert await seen.get() == "that of the check"
 
 
 @check

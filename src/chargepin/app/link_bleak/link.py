@@ -11,7 +11,7 @@ from bleak.exc import BleakDBusError, BleakError, BleakGATTProtocolError
 
 from chargepin.app.errors import LinkLost, ProtocolError
 from chargepin.app.ports import AttRefused
-from chargepin.app.unattended import call, look_at
+from chargepin.app.unattended import as_given, call, look_at
 
 _T = TypeVar("_T")
 
@@ -90,7 +90,7 @@ class BleakLink:
         if not {"notify", "indicate"} & set(found.properties):
             raise ProtocolError(f"{self.name} offers no notifications where they are needed.")
         subscribers = self._subscribers.setdefault(uuid, [])
-        subscribers.append(callback)
+        subscribers.append(as_given(callback))
         if len(subscribers) > 1:
             return
 
@@ -115,7 +115,7 @@ class BleakLink:
         if self.closed:
             call(callback)
         else:
-            self._on_close.append(callback)
+            self._on_close.append(as_given(callback))
 
     async def close(self) -> None:
         """Hang up; the charger is told."""

@@ -18,7 +18,7 @@ from chargepin.app.errors import (
 from chargepin.app.link_bumble.asking import Asking
 from chargepin.app.link_bumble.endings import ENDINGS
 from chargepin.app.ports import AttRefused
-from chargepin.app.unattended import call, look_at
+from chargepin.app.unattended import as_given, call, look_at
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -120,11 +120,11 @@ class BumbleLink:
     async def subscribe(self, uuid: str, callback: Callable[[bytes], None]) -> None:
         """Call back within the turn in which a notification arrives, until the link closes."""
         found = self._characteristic(uuid)
-        configuration = await self._configuration_of(found)
+        configuration, told = await self._configuration_of(found), as_given(callback)
 
         def heard(value: bytes) -> None:
             if not self.closed:
-                call(callback, bytes(value))
+                call(told, bytes(value))
 
         notified = found.properties & _NOTIFY
         subscribers = (
@@ -175,7 +175,7 @@ class BumbleLink:
         if self.closed:
             call(callback)
         else:
-            self._on_close.append(callback)
+            self._on_close.append(as_given(callback))
 
     async def close(self) -> None:
         """Hang up; the charger is told."""
