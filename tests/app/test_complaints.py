@@ -486,7 +486,7 @@ async def test_11_where_the_system_pairs_its_settings_are_named(
 
 def test_11_windows_does_not_pair() -> None:
     """Windows pairing ("Unreachable")."""
-    answered("Windows", "Settings", "not been tested on Windows", "no pairing on Windows")
+    answered("Windows", "Settings", "not been run on Windows", "no pairing on Windows")
 
 
 def test_12_easywallbox_is_another_charger() -> None:
