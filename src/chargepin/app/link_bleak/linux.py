@@ -1,7 +1,10 @@
 """Linux: BlueZ's pairing, and what it leaves behind."""
 
 import asyncio
+import contextlib
 
+from bleak.backends.bluezdbus.defs import DEVICE_INTERFACE
+from bleak.backends.bluezdbus.manager import BlueZManager, get_global_bluez_manager
 from bleak.backends.device import BLEDevice
 
 from chargepin.app.errors import Busy, ChargerRefused, LinkLost, PasscodeWrong
@@ -39,6 +42,8 @@ class Linux:
         if (await self._bluez.device(path)).get("Connected"):
             await self._bluez.disconnect(path)
         await self._bluez.connect(path)
+        if (await self._bluez.device(path)).get("Connected"):
+            tell_connected(await get_global_bluez_manager(), path)
 
     async def dial(self, link: BleakLink) -> None:
         """As bleak does."""
@@ -93,6 +98,17 @@ class Linux:
     async def close(self) -> None:
         """Give BlueZ back."""
         await self._bluez.close()
+
+
+def tell_connected(manager: BlueZManager, path: str) -> None:
+    """Have bleak know that BlueZ is connected to a device.
+
+    BlueZ says so when it is asked, but tells nobody where it hears of the connection's data channel
+    before it hears of the connection, as it may on a busy computer (seen with 5.66). bleak goes by
+    what it was told: it would take the device for gone, and hang up.
+    """
+    with contextlib.suppress(AttributeError, KeyError):  # it is kept elsewhere, or forgotten again
+        manager._properties[path][DEVICE_INTERFACE]["Connected"] = True  # noqa: SLF001 - no other way
 
 
 def _path(device: BLEDevice) -> str:
